@@ -1,0 +1,45 @@
+# Everything runs in .venv, which the first target that needs it makes.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help install train test test-all lint types bench clean
+
+help:  ## list every target
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+install: $(READY)  ## set up .venv with bptrain (editable) and the development tools
+
+$(READY): pyproject.toml .ci/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "bptrain needs Python 3.11 or newer; $(PYTHON) is older. Name another: make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[dev]'
+	@touch $@
+
+train: $(READY)  ## train the default experiment: scikit-learn's digits, three layers of sigmoid units
+	$(BIN)/bptrain
+
+test: $(READY)  ## the tests but for the slow ones (under 5 minutes)
+	$(BIN)/pytest
+
+test-all: $(READY)  ## every test (under 20 minutes)
+	$(BIN)/pytest -m ''
+
+lint: $(READY)  ## ruff: style and imports, then the types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+types: $(READY)  ## mypy alone
+	$(BIN)/mypy
+
+bench: $(READY)  ## time per step and start-up beside a plain torch loop
+	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/startup.py
+
+clean:  ## remove .venv and every cache; runs in outputs/ stay
+	rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name '*.egg-info' -type d -prune -exec rm -rf {} +

@@ -1,0 +1,166 @@
+"""Reads a plain mapping into dataclasses of settings: types, ranges, names; collects every problem."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from typing import Any, Literal, Union, get_args, get_origin
+
+from bptrain.config.component import Component, components
+from bptrain.errors import Problem, did_you_mean
+
+INVALID = object()
+
+
+def read(cls: type, value: Any, where: str, problems: list[Problem]) -> Any:
+    """An instance of the dataclass `cls` from a mapping; INVALID after adding to `problems`."""
+    if not isinstance(value, dict):
+        problems.append(Problem(where, f"must be a group of settings, not {show(value)}."))
+        return INVALID
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    hints = _hints(cls)
+    named = isinstance(cls, type) and issubclass(cls, Component)
+    owner = f"{cls.group}={cls.name}" if named else (where or "the config")  # type: ignore[attr-defined]
+    before = len(problems)
+    for key in value:
+        if key not in fields and not (named and key == "name"):
+            problems.append(Problem(join(where, key), f"is not a key of {owner}.", _meant(key, fields, where)))
+    settings = {}
+    for name, field in fields.items():
+        if name in value:
+            found = convert(hints[name], value[name], join(where, name), problems, field.metadata)
+            if found is not INVALID:
+                settings[name] = found
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            problems.append(Problem(join(where, name), "is missing.", str(field.metadata.get("help", ""))))
+    return cls(**settings) if len(problems) == before else INVALID
+
+
+def convert(hint: Any, value: Any, where: str, problems: list[Problem], metadata: Any) -> Any:
+    """`value` as the type `hint` says, within the field's range; INVALID after adding to `problems`."""
+    result = _match(hint, value, where, problems, metadata)
+    if result is not _NO_MATCH:
+        return result
+    problems.append(Problem(where, f"must be {describe(hint, metadata)}, not {show(value)}.", _choice(hint, value)))
+    return INVALID
+
+
+_NO_MATCH = object()
+
+
+def _match(hint: Any, value: Any, where: str, problems: list[Problem], metadata: Any) -> Any:
+    """`value` as `hint`, INVALID when a problem was added already, _NO_MATCH when the type does not fit."""
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        for option in get_args(hint):
+            found = _match(option, value, where, problems, metadata)
+            if found is not _NO_MATCH:
+                return found
+        return _NO_MATCH
+    if origin is Literal:
+        return value if any(value == choice and type(value) is type(choice) for choice in get_args(hint)) else _NO_MATCH
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            return _NO_MATCH
+        found = [_match(get_args(hint)[0], item, where, problems, metadata) for item in value]
+        if any(item is _NO_MATCH for item in found):
+            return _NO_MATCH
+        return INVALID if any(item is INVALID for item in found) else tuple(found)
+    if isinstance(hint, type) and issubclass(hint, Component):
+        return read_component(hint.group, value, where, problems)
+    if dataclasses.is_dataclass(hint):
+        return read(hint, value, where, problems)  # type: ignore[arg-type]
+    if hint is type(None):
+        return None if value is None else _NO_MATCH
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        return _NO_MATCH
+    if hint in (int, float):
+        fault = _out_of_range(value, metadata)
+        if fault:
+            problems.append(Problem(where, f"must be {fault}, not {show(value)}."))
+            return INVALID
+    return value
+
+
+def read_component(group: str, value: Any, where: str, problems: list[Problem]) -> Any:
+    """A component of `group` from its name, or from a mapping with `name` and its settings."""
+    known = components(group)
+    node = {"name": value} if isinstance(value, str) else value
+    if not isinstance(node, dict) or not isinstance(node.get("name"), str):
+        problems.append(Problem(where, "must name one of these.", f"Known: {', '.join(sorted(known))}."))
+        return INVALID
+    if node["name"] not in known:
+        problems.append(
+            Problem(join(where, "name"), f"there is no {group} '{node['name']}'.", did_you_mean(node["name"], known))
+        )
+        return INVALID
+    return read(known[node["name"]], node, where, problems)
+
+
+def _out_of_range(value: float, metadata: Any) -> str:
+    if not math.isfinite(value):
+        return "a finite number"
+    low, high = metadata.get("minimum"), metadata.get("maximum")
+    above, below = metadata.get("above"), metadata.get("below")
+    bad = (
+        (low is not None and value < low)
+        or (high is not None and value > high)
+        or (above is not None and value <= above)
+        or (below is not None and value >= below)
+    )
+    return interval(metadata) if bad else ""
+
+
+def interval(metadata: Any) -> str:
+    """The range of a field in words, '' when it has none."""
+    words = [
+        f"{word} {metadata[key]:g}"
+        for key, word in (("minimum", "at least"), ("above", "above"), ("maximum", "at most"), ("below", "below"))
+        if metadata.get(key) is not None
+    ]
+    return " and ".join(words)
+
+
+def describe(hint: Any, metadata: Any = types.MappingProxyType({})) -> str:
+    """A type in words, for messages and documentation."""
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(describe(option, metadata) for option in get_args(hint))
+    if origin is Literal:
+        return " or ".join(map(str, get_args(hint)))
+    if origin is tuple:
+        return f"a list [...] of {describe(get_args(hint)[0], metadata).removeprefix('an ').removeprefix('a ')}s"
+    if isinstance(hint, type) and issubclass(hint, Component):
+        return f"the name of a {hint.group.split('/')[-1]}"
+    words = {int: "an integer", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+    described = words.get(hint, getattr(hint, "__name__", str(hint)))
+    limits = interval(metadata) if hint in (int, float) else ""
+    return f"{described} {limits}".strip()
+
+
+def _choice(hint: Any, value: Any) -> str:
+    choices = [c for option in (get_args(hint) or (hint,)) for c in get_args(option) or (option,) if isinstance(c, str)]
+    return did_you_mean(value, choices, fallback=False) if isinstance(value, str) and choices else ""
+
+
+def _meant(key: Any, fields: dict, where: str) -> str:
+    return did_you_mean(str(key), fields)
+
+
+def show(value: Any) -> str:
+    """A value as a short piece of YAML flow text."""
+    text = {True: "true", False: "false", None: "null"}.get(value) if isinstance(value, (bool, type(None))) else None
+    text = text or (f"'{value}'" if isinstance(value, str) else str(value))
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def join(where: str, key: Any) -> str:
+    return f"{where}.{key}" if where else str(key)
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)

@@ -1,0 +1,220 @@
+"""Runs a tape backwards with the rules: the reference backprop, independent of autograd.
+
+Reverse accumulation (Linnainmaa 1970; Rumelhart, Hinton and Williams 1986): with dv = dL/dv for
+every variable v, a call y = f(a, b) adds  J_a^T dy  to da and  J_b^T dy  to db. The rules give
+these products; here they are only chained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map
+
+from bptrain.reference.rule import Rule, bind, rule_for, run_backward, run_forward
+from bptrain.reference.tape import Call, Input, Output, Tape
+
+
+class NoRule(Exception):
+    """No hand-written rule covers a call; the message says why."""
+
+
+@dataclass
+class Evaluation:
+    """A call evaluated by the reference: its outputs by position, and its way back.
+
+    pull(dy) takes the gradients of the outputs by position and returns, by position of the input,
+    the name of the argument and its gradient (None where the rule has none).
+    """
+
+    outputs: dict[int, Tensor]
+    pull: Callable[[dict[int, Tensor]], dict[int, tuple[str, Tensor | None]]]
+
+
+def evaluate(call: Call, values: Callable[[int], Tensor], dtype: torch.dtype) -> Evaluation:
+    """The call in `dtype` on the given values of its variables. Raises NoRule."""
+    if isinstance(call.function, type) and issubclass(call.function, torch.autograd.Function):
+        return _evaluate_custom(call, values, dtype)
+    rule = rule_for(call.function)
+    if rule is None:
+        raise NoRule(f"no rule for {call.name}")
+
+    def value(x: Any) -> Any:
+        return cast(values(x.variable), dtype) if isinstance(x, Input) else x
+
+    try:
+        slots = bind(rule, call.args, call.kwargs)
+        y, cache = run_forward(rule, tree_map(value, slots), _again(call, values, dtype))
+    except TypeError as reason:
+        raise NoRule(f"the rule for {call.name} does not cover this call: {reason}") from reason
+    flat = tree_flatten(y)[0]
+
+    def pull(dy: dict[int, Tensor]) -> dict[int, tuple[str, Tensor | None]]:
+        tree = _like(y, [dy.get(i) for i in range(len(flat))])
+        return _by_position(rule, slots, run_backward(rule, cache, tree))
+
+    return Evaluation(dict(enumerate(flat)), pull)
+
+
+def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """A copy of a floating tensor in `dtype`; integers, booleans and the like as they are."""
+    return tensor.to(dtype, copy=True) if tensor.is_floating_point() else tensor.clone()
+
+
+def _like(y: Any, gradients: list[Tensor | None]) -> Any:
+    """`gradients` in the structure of `y`, zeros where an output got none."""
+    position = iter(gradients)
+
+    def fill(output: Any) -> Any:
+        given = next(position)
+        return given if given is not None else torch.zeros_like(output)
+
+    return tree_map(fill, y)
+
+
+def _again(call: Call, values: Callable[[int], Tensor], dtype: torch.dtype) -> Callable:
+    """Repeats the call with other arguments in the dtype it was recorded in, under the draws it made."""
+    recorded = next((values(x.variable).dtype for x in call.inputs if values(x.variable).is_floating_point()), dtype)
+
+    def again(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs = tree_map(lambda x: cast(x, recorded) if isinstance(x, Tensor) else x, (args, kwargs))
+        with torch.utils._python_dispatch._disable_current_modes(), torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(call.draws)  # type: ignore[arg-type]
+            result = call.function(*args, **kwargs)
+        return tree_map(lambda x: cast(x, dtype) if isinstance(x, Tensor) else x, result)
+
+    return again
+
+
+def _by_position(rule: type[Rule], slots: dict, gradients: dict) -> dict[int, tuple[str, Tensor | None]]:
+    found: dict[int, tuple[str, Tensor | None]] = {}
+    for name, slot in slots.items():
+        flat = tree_flatten(slot)[0]
+        single = isinstance(slot, Input)
+        given = gradients.get(name)
+        many = [given] if single else tree_flatten(given, is_leaf=lambda x: x is None)[0] if given is not None else []
+        inputs = [(i, x) for i, x in enumerate(flat) if isinstance(x, Input)]
+        # A list argument gives one gradient an element, also for elements that are no tensors.
+        for rank, (i, x) in enumerate(inputs):
+            index = i if len(many) == len(flat) else rank
+            found[x.position] = (name if single else f"{name}[{i}]", many[index] if index < len(many) else None)
+    return found
+
+
+def _evaluate_custom(call: Call, values: Callable[[int], Tensor], dtype: torch.dtype) -> Evaluation:
+    """A custom autograd.Function by the chain rule of its own forward."""
+    if not call.inner:
+        raise NoRule(f"the forward of {call.name} calls no torch function")
+    run = Run(call.inner, values, dtype)
+    result = call.kwargs["result"]
+
+    def pull(dy: dict[int, Tensor]) -> dict[int, tuple[str, Tensor | None]]:
+        run.backward({result: dy[0]})
+        return {x.position: (f"argument {x.position}", run.gradients.get(x.variable)) for x in call.inputs}
+
+    return Evaluation({0: run.value(result)}, pull)
+
+
+@dataclass
+class Run:
+    """The reference's own way through a list of calls.
+
+    With `teacher` the recorded value of every variable is used (only the backward pass is chained);
+    without it each call gets what the reference itself computed before.
+    `unruled` holds the calls without a rule; `tainted` the variables whose gradient went through one.
+    """
+
+    calls: list[Call]
+    source: Callable[[int], Tensor]
+    dtype: torch.dtype
+    teacher: bool = False
+    gradients: dict[int, Tensor] = field(default_factory=dict)
+    unruled: list[Call] = field(default_factory=list)
+    tainted: set[int] = field(default_factory=set)
+    _computed: dict[int, Tensor] = field(default_factory=dict)
+    _evaluations: list[tuple[Call, Evaluation]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for call in self.calls:
+            try:
+                evaluation = evaluate(call, self.value, self.dtype)
+            except NoRule:
+                evaluation = _by_autograd(call, self.value, self.dtype)
+                if evaluation is None:
+                    continue
+                self.unruled.append(call)
+            self._evaluations.append((call, evaluation))
+            if not self.teacher:
+                for output in call.outputs:
+                    self._computed[output.variable] = evaluation.outputs[output.position]
+
+    def value(self, variable: int) -> Tensor:
+        computed = self._computed.get(variable)
+        return computed if computed is not None else self.source(variable)
+
+    def backward(self, seeds: dict[int, Tensor]) -> None:
+        """Fills `gradients`, by variable, from the gradients of some variables."""
+        self.gradients = dict(seeds)
+        for call, evaluation in reversed(self._evaluations):
+            dy = {o.position: self.gradients[o.variable] for o in call.outputs if o.variable in self.gradients}
+            if not dy:
+                continue
+            tainted = call in self.unruled or any(o.variable in self.tainted for o in call.outputs)
+            for position, (_, gradient) in evaluation.pull(dy).items():
+                if gradient is None:
+                    continue
+                variable = next(x.variable for x in call.inputs if x.position == position)
+                old = self.gradients.get(variable)
+                self.gradients[variable] = gradient if old is None else old + gradient
+                if tainted:
+                    self.tainted.add(variable)
+
+
+def _by_autograd(call: Call, values: Callable[[int], Tensor], dtype: torch.dtype) -> Evaluation | None:
+    """A call without a rule, run by torch itself so that the chain can go on; None if it has no gradient.
+
+    What passes through it is not verified by the reference: `Run.tainted` says so.
+    """
+    inside_custom = not call.grad_mode  # its forward ran with gradients off, so no hook could say which inputs count
+    inputs = {x.position: cast(values(x.variable), dtype) for x in call.inputs}
+    wanted = inputs if inside_custom else call.input_gradients
+    leaves = {p: t.requires_grad_() for p, t in inputs.items() if p in wanted and t.is_floating_point()}
+    if not leaves or isinstance(call.function, type):
+        return None
+    args, kwargs = tree_map(lambda x: inputs[x.position] if isinstance(x, Input) else x, (call.args, call.kwargs))
+    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(call.draws)  # type: ignore[arg-type]
+        y = [x for x in tree_flatten(call.function(*args, **kwargs))[0] if isinstance(x, Tensor)]
+    if not any(t.requires_grad for t in y):
+        return None
+
+    def pull(dy: dict[int, Tensor]) -> dict[int, tuple[str, Tensor | None]]:
+        used = [i for i in dy if y[i].requires_grad]
+        gradients = torch.autograd.grad(
+            [y[i] for i in used], list(leaves.values()), [dy[i] for i in used], allow_unused=True, retain_graph=True
+        )
+        return {p: (f"argument {p}", g) for p, g in zip(leaves, gradients, strict=True)}
+
+    return Evaluation({i: t.detach() for i, t in enumerate(y)}, pull)
+
+
+def backprop(tape: Tape, loss: int, dtype: torch.dtype, teacher: bool = False) -> Run:
+    """The reference's gradients of the scalar variable `loss` with respect to everything on the tape."""
+    live = _live(tape)
+    run = Run([call for call in tape.calls if call in live], tape.values.__getitem__, dtype, teacher)
+    run.backward({loss: torch.ones_like(run.value(loss), dtype=dtype)})
+    return run
+
+
+def _live(tape: Tape) -> set[Call]:
+    """The calls whose result depends on a leaf with gradients on: all others are constants."""
+    reached, live = set(tape.leaves.values()), set()
+    for call in tape.calls:
+        if call.grad_mode and any(x.variable in reached for x in call.inputs):
+            live.add(call)
+            reached.update(o.variable for o in call.outputs if isinstance(o, Output))
+    return live

@@ -1,0 +1,313 @@
+"""Rule: the forward and backward formula of a torch function, and the registry that finds it.
+
+A rule is written by hand from the mathematics and runs without autograd. The engine
+(`backprop.py`) and the tape (`tape.py`) know no operation; all they know is this interface.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+_REGISTRY: dict[Callable, type[Rule]] = {}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One sample call that a rule must get right: the arguments of a torch function.
+
+    `function` is None for the rule's first function. A rule's first case runs on every function
+    of the rule, the others only on the one they name. `smooth` is False where the arguments sit
+    on a kink or tie on purpose: finite differences say nothing there, only the convention counts.
+    """
+
+    label: str
+    args: tuple
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    function: Callable | None = None
+    smooth: bool = True
+
+
+def case(label: str, *args: Any, function: Callable | None = None, smooth: bool = True, **kwargs: Any) -> Case:
+    """A Case from a call written as it would be made."""
+    return Case(label, args, kwargs, function, smooth)
+
+
+class Rule:
+    """The hand-written forward and backward of the torch functions in `functions`.
+
+    forward(*args, **kwargs) -> y, cache
+        The same signature as the torch function; `y` a tensor or a tuple of tensors.
+    backward(cache, dy) -> gradients
+        `dy` has the structure of `y`. One gradient for each leading parameter of `forward`, None
+        for one that has no gradient, trailing ones left out; a list or tuple of tensors gets a list.
+    cases() -> the sample calls that the tests run.
+
+    Only elementary operations are allowed in either (see ELEMENTARY). A rule with `random=True`
+    gets one keyword more, `again(*args, **kwargs)`: it repeats the recorded call with other
+    arguments under the very random draws the call made, so that a mask is read and not redrawn.
+    """
+
+    functions: ClassVar[tuple[Callable, ...]] = ()
+    random: ClassVar[bool] = False
+
+    def __init_subclass__(cls, functions: Iterable[Callable] = (), random: bool = False) -> None:
+        cls.functions = tuple(functions)
+        cls.random = random
+        for function in cls.functions:
+            if function in _REGISTRY:
+                raise TypeError(f"{function} has two rules: {_REGISTRY[function].__name__} and {cls.__name__}")
+            _REGISTRY[function] = cls
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        return ()
+
+    # Each rule writes its own arguments, so no one signature can stand here.
+    forward: ClassVar[Callable[..., tuple[Any, Any]]]
+    backward: ClassVar[Callable[..., Any]]
+
+
+def rule_for(function: Callable) -> type[Rule] | None:
+    """The rule that explains `function`, or None: the one place that says 'no rule'."""
+    _load()
+    try:
+        return _REGISTRY.get(function)
+    except TypeError:  # an unhashable callable has no rule
+        return None
+
+
+def all_rules() -> list[type[Rule]]:
+    """Every rule there is, in order of module and definition."""
+    _load()
+    return list(dict.fromkeys(_REGISTRY.values()))
+
+
+@functools.cache
+def _load() -> None:
+    from bptrain.reference import rules
+
+    for module in pkgutil.iter_modules(rules.__path__):
+        importlib.import_module(f"{rules.__name__}.{module.name}")
+
+
+@functools.cache
+def parameter_names(rule: type[Rule]) -> tuple[str, ...]:
+    """The names of `forward`'s parameters, in order: the names gradients are reported under."""
+    return tuple(name for name in _signature(rule).parameters if name != "again")
+
+
+@functools.cache
+def _signature(rule: type[Rule]) -> inspect.Signature:
+    return inspect.signature(rule.forward)
+
+
+def bind(rule: type[Rule], args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a call by the rule's parameter names.
+
+    Raises TypeError when the call passes something the rule has no parameter for.
+    """
+    extra = {"again": None} if rule.random else {}
+    bound = _signature(rule).bind(*args, **kwargs, **extra).arguments
+    bound.pop("again", None)
+    return dict(bound)
+
+
+def sum_to(gradient: Tensor, shape: torch.Size) -> Tensor:
+    """Undo broadcasting: sum `gradient` over the axes along which `shape` was repeated.
+
+    If y = broadcast(x), each x_i is copied to several y_j, so dx_i is the sum of those dy_j.
+    """
+    lead = gradient.dim() - len(shape)
+    axes = [*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and gradient.shape[lead + i] != 1)]
+    return (gradient.sum(axes) if axes else gradient).reshape(shape)
+
+
+# What a rule may be made of. Whatever is not here (conv, softmax, *_backward, ...) is a formula
+# that a rule has to write out.
+ELEMENTARY = frozenset(
+    [
+        "abs",
+        "add",
+        "addmm",
+        "alias",
+        "amax",
+        "amin",
+        "arange",
+        "argmax",
+        "argmin",
+        "as_strided",
+        "bmm",
+        "cat",
+        "ceil",
+        "clamp",
+        "clamp_max",
+        "clamp_min",
+        "clone",
+        "copy_",
+        "cos",
+        "cumprod",
+        "cumsum",
+        "detach",
+        "diagonal",
+        "div",
+        "empty",
+        "empty_like",
+        "eq",
+        "erf",
+        "erfc",
+        "exp",
+        "expand",
+        "expm1",
+        "eye",
+        "fill_",
+        "flip",
+        "floor",
+        "full",
+        "full_like",
+        "gather",
+        "ge",
+        "gt",
+        "index",
+        "index_add",
+        "index_put",
+        "index_put_",
+        "index_select",
+        "isfinite",
+        "isinf",
+        "isnan",
+        "item",
+        "le",
+        "lift_fresh",
+        "linspace",
+        "log",
+        "log1p",
+        "logical_and",
+        "logical_not",
+        "logical_or",
+        "bitwise_and",
+        "bitwise_not",
+        "bitwise_or",
+        "lt",
+        "masked_fill",
+        "max",
+        "maximum",
+        "mean",
+        "min",
+        "minimum",
+        "mm",
+        "mul",
+        "mv",
+        "ne",
+        "neg",
+        "new_zeros",
+        "new_empty",
+        "new_full",
+        "ones",
+        "ones_like",
+        "permute",
+        "pow",
+        "prod",
+        "reciprocal",
+        "remainder",
+        "repeat",
+        "repeat_interleave",
+        "reshape",
+        "roll",
+        "round",
+        "rsqrt",
+        "rsub",
+        "scalar_tensor",
+        "scatter",
+        "scatter_",
+        "scatter_add",
+        "scatter_add_",
+        "select",
+        "sgn",
+        "sign",
+        "sin",
+        "slice",
+        "split",
+        "split_with_sizes",
+        "sqrt",
+        "square",
+        "squeeze",
+        "stack",
+        "sub",
+        "sum",
+        "t",
+        "transpose",
+        "tril",
+        "triu",
+        "unbind",
+        "unfold",
+        "unsqueeze",
+        "view",
+        "_unsafe_view",
+        "where",
+        "zero_",
+        "zeros",
+        "zeros_like",
+        "_to_copy",
+        "_local_scalar_dense",
+        "mul_",
+        "add_",
+        "sub_",
+        "div_",
+        "neg_",
+        "squeeze_",
+        "unsqueeze_",
+        "_reshape_alias",
+        "_reshape_copy",
+        "constant_pad_nd",
+        "baddbmm",
+        "dot",
+        "addmv",
+        "resolve_conj",
+        "resolve_neg",
+        "nonzero",
+    ]
+)
+
+
+class Elementary(TorchDispatchMode):
+    """While active, an operation outside ELEMENTARY raises: no kernel may do a rule's work for it."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        name = func.overloadpacket.__name__
+        if name not in ELEMENTARY:
+            raise AssertionError(f"a rule called {name}, which is not an elementary operation")
+        return func(*args, **(kwargs or {}))
+
+
+def run_forward(rule: type[Rule], bound: dict[str, Any], again: Callable | None = None) -> tuple[Any, Any]:
+    """`rule.forward` on arguments bound by name, with autograd off and only elementary operations."""
+    args, kwargs = _positional(rule, bound)
+    if rule.random:
+        kwargs["again"] = again
+    with torch.no_grad(), Elementary():
+        return rule.forward(*args, **kwargs)
+
+
+def run_backward(rule: type[Rule], cache: Any, dy: Any) -> dict[str, Any]:
+    """`rule.backward`, its gradients by parameter name (None where there is none)."""
+    with torch.no_grad(), Elementary():
+        gradients = rule.backward(cache, dy)
+    if not isinstance(gradients, tuple):
+        gradients = (gradients,)
+    return dict(zip(parameter_names(rule), gradients, strict=False))
+
+
+def _positional(rule: type[Rule], bound: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    signature = _signature(rule)
+    arguments = inspect.BoundArguments(signature, dict(bound))  # type: ignore[arg-type]
+    return arguments.args, dict(arguments.kwargs)

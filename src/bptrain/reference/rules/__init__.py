@@ -1,0 +1,1 @@
+"""The rules, one file a concept. A new file here is found by itself."""
