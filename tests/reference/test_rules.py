@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.utils._pytree import tree_flatten, tree_map
 
-from bptrain.reference.rule import Elementary, Rule, all_rules, bind, run_backward, run_forward
+from bptrain.reference.elementary import Elementary
+from bptrain.reference.rule import Rule, all_rules, bind, run_backward, run_forward
 
 
 def calls():

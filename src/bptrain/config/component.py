@@ -58,12 +58,8 @@ def setting(
     The range holds for the number itself and for each number of a list. `minimum` and `maximum`
     are allowed values, `above` and `below` are not.
     """
-    metadata = {"help": help, "unit": unit}
-    metadata |= {
-        key: value
-        for key, value in {"minimum": minimum, "maximum": maximum, "above": above, "below": below}.items()
-        if value is not None
-    }
+    limits = {"minimum": minimum, "maximum": maximum, "above": above, "below": below}
+    metadata = {"help": help, "unit": unit, **{key: limit for key, limit in limits.items() if limit is not None}}
     if isinstance(default, type):  # a nested dataclass of settings
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)

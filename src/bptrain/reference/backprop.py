@@ -143,9 +143,10 @@ class Run:
             try:
                 evaluation = evaluate(call, self.value, self.dtype)
             except NoRule:
-                evaluation = _by_autograd(call, self.value, self.dtype)
-                if evaluation is None:
+                fallback = _by_autograd(call, self.value, self.dtype)
+                if fallback is None:
                     continue
+                evaluation = fallback
                 self.unruled.append(call)
             self._evaluations.append((call, evaluation))
             if not self.teacher:

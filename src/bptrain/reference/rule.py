@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from bptrain.reference.elementary import Elementary
 
 _REGISTRY: dict[Callable, type[Rule]] = {}
 
@@ -60,7 +61,7 @@ class Rule:
     functions: ClassVar[tuple[Callable, ...]] = ()
     random: ClassVar[bool] = False
 
-    def __init_subclass__(cls, functions: Iterable[Callable] = (), random: bool = False) -> None:
+    def __init_subclass__(cls, functions: Iterable[Any] = (), random: bool = False) -> None:
         cls.functions = tuple(functions)
         cls.random = random
         for function in cls.functions:
@@ -100,13 +101,11 @@ def _load() -> None:
         importlib.import_module(f"{rules.__name__}.{module.name}")
 
 
-@functools.cache
 def parameter_names(rule: type[Rule]) -> tuple[str, ...]:
     """The names of `forward`'s parameters, in order: the names gradients are reported under."""
     return tuple(name for name in _signature(rule).parameters if name != "again")
 
 
-@functools.cache
 def _signature(rule: type[Rule]) -> inspect.Signature:
     return inspect.signature(rule.forward)
 
@@ -132,163 +131,6 @@ def sum_to(gradient: Tensor, shape: torch.Size) -> Tensor:
     return (gradient.sum(axes) if axes else gradient).reshape(shape)
 
 
-# What a rule may be made of. Whatever is not here (conv, softmax, *_backward, ...) is a formula
-# that a rule has to write out.
-ELEMENTARY = frozenset(
-    [
-        "abs",
-        "add",
-        "addmm",
-        "alias",
-        "amax",
-        "amin",
-        "arange",
-        "argmax",
-        "argmin",
-        "as_strided",
-        "bmm",
-        "cat",
-        "ceil",
-        "clamp",
-        "clamp_max",
-        "clamp_min",
-        "clone",
-        "copy_",
-        "cos",
-        "cumprod",
-        "cumsum",
-        "detach",
-        "diagonal",
-        "div",
-        "empty",
-        "empty_like",
-        "eq",
-        "erf",
-        "erfc",
-        "exp",
-        "expand",
-        "expm1",
-        "eye",
-        "fill_",
-        "flip",
-        "floor",
-        "full",
-        "full_like",
-        "gather",
-        "ge",
-        "gt",
-        "index",
-        "index_add",
-        "index_put",
-        "index_put_",
-        "index_select",
-        "isfinite",
-        "isinf",
-        "isnan",
-        "item",
-        "le",
-        "lift_fresh",
-        "linspace",
-        "log",
-        "log1p",
-        "logical_and",
-        "logical_not",
-        "logical_or",
-        "bitwise_and",
-        "bitwise_not",
-        "bitwise_or",
-        "lt",
-        "masked_fill",
-        "max",
-        "maximum",
-        "mean",
-        "min",
-        "minimum",
-        "mm",
-        "mul",
-        "mv",
-        "ne",
-        "neg",
-        "new_zeros",
-        "new_empty",
-        "new_full",
-        "ones",
-        "ones_like",
-        "permute",
-        "pow",
-        "prod",
-        "reciprocal",
-        "remainder",
-        "repeat",
-        "repeat_interleave",
-        "reshape",
-        "roll",
-        "round",
-        "rsqrt",
-        "rsub",
-        "scalar_tensor",
-        "scatter",
-        "scatter_",
-        "scatter_add",
-        "scatter_add_",
-        "select",
-        "sgn",
-        "sign",
-        "sin",
-        "slice",
-        "split",
-        "split_with_sizes",
-        "sqrt",
-        "square",
-        "squeeze",
-        "stack",
-        "sub",
-        "sum",
-        "t",
-        "transpose",
-        "tril",
-        "triu",
-        "unbind",
-        "unfold",
-        "unsqueeze",
-        "view",
-        "_unsafe_view",
-        "where",
-        "zero_",
-        "zeros",
-        "zeros_like",
-        "_to_copy",
-        "_local_scalar_dense",
-        "mul_",
-        "add_",
-        "sub_",
-        "div_",
-        "neg_",
-        "squeeze_",
-        "unsqueeze_",
-        "_reshape_alias",
-        "_reshape_copy",
-        "constant_pad_nd",
-        "baddbmm",
-        "dot",
-        "addmv",
-        "resolve_conj",
-        "resolve_neg",
-        "nonzero",
-    ]
-)
-
-
-class Elementary(TorchDispatchMode):
-    """While active, an operation outside ELEMENTARY raises: no kernel may do a rule's work for it."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        name = func.overloadpacket.__name__
-        if name not in ELEMENTARY:
-            raise AssertionError(f"a rule called {name}, which is not an elementary operation")
-        return func(*args, **(kwargs or {}))
-
-
 def run_forward(rule: type[Rule], bound: dict[str, Any], again: Callable | None = None) -> tuple[Any, Any]:
     """`rule.forward` on arguments bound by name, with autograd off and only elementary operations."""
     args, kwargs = _positional(rule, bound)
@@ -309,5 +151,5 @@ def run_backward(rule: type[Rule], cache: Any, dy: Any) -> dict[str, Any]:
 
 def _positional(rule: type[Rule], bound: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
     signature = _signature(rule)
-    arguments = inspect.BoundArguments(signature, dict(bound))  # type: ignore[arg-type]
+    arguments = inspect.BoundArguments(signature, dict(bound))
     return arguments.args, dict(arguments.kwargs)

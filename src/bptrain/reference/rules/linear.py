@@ -48,9 +48,10 @@ class Linear(Rule, functions=[F.linear]):
         return dx, dweight, dbias
 
 
-class MatMul(
-    Rule, functions=[torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm, torch.bmm, Tensor.bmm]
-):
+MATMUL = [torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm, torch.bmm, Tensor.bmm]
+
+
+class MatMul(Rule, functions=MATMUL):
     """y = a b with torch.matmul's shapes: matrices, vectors, broadcast batches.
 
     Derivation. y_ij = sum_k a_ik b_kj, so da = dy b^T and db = a^T dy; a vector is a matrix with
