@@ -9,7 +9,7 @@ import typing
 from typing import Any, Literal, Union, get_args, get_origin
 
 from bptrain.config.component import Component, components
-from bptrain.errors import Problem, did_you_mean
+from bptrain.errors import Problem, RequestError, did_you_mean
 
 INVALID = object()
 
@@ -29,13 +29,19 @@ def read(cls: type, value: Any, where: str, problems: list[Problem]) -> Any:
             problems.append(Problem(join(where, key), f"is not a key of {owner}.", _meant(key, fields, where)))
     settings = {}
     for name, field in fields.items():
-        if name in value:
+        if value.get(name, "???") != "???":  # how Hydra writes a value that must be given
             found = convert(hints[name], value[name], join(where, name), problems, field.metadata)
             if found is not INVALID:
                 settings[name] = found
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             problems.append(Problem(join(where, name), "is missing.", str(field.metadata.get("help", ""))))
-    return cls(**settings) if len(problems) == before else INVALID
+    if len(problems) > before:
+        return INVALID
+    try:
+        return cls(**settings)
+    except RequestError as error:  # settings that are right each but not together
+        problems.extend(error.problems)
+        return INVALID
 
 
 def convert(hint: Any, value: Any, where: str, problems: list[Problem], metadata: Any) -> Any:

@@ -157,13 +157,19 @@ class Run:
         computed = self._computed.get(variable)
         return computed if computed is not None else self.source(variable)
 
-    def backward(self, seeds: dict[int, Tensor]) -> None:
-        """Fills `gradients`, by variable, from the gradients of some variables."""
+    def backward(self, seeds: dict[int, Tensor], disturb: Callable[[Tensor], Tensor] | None = None) -> None:
+        """Fills `gradients`, by variable, from the gradients of some variables.
+
+        `disturb` is applied to every gradient that enters a call: with a relative error the size of the
+        rounding it shows what rounding can do to the result (Vignes 1993, stochastic arithmetic).
+        """
         self.gradients = dict(seeds)
         for call, evaluation in reversed(self._evaluations):
             dy = {o.position: self.gradients[o.variable] for o in call.outputs if o.variable in self.gradients}
             if not dy:
                 continue
+            if disturb is not None:
+                dy = {position: disturb(gradient) for position, gradient in dy.items()}
             tainted = call in self.unruled or any(o.variable in self.tainted for o in call.outputs)
             for position, (_, gradient) in evaluation.pull(dy).items():
                 if gradient is None:
@@ -203,10 +209,15 @@ def _by_autograd(call: Call, values: Callable[[int], Tensor], dtype: torch.dtype
     return Evaluation({i: t.detach() for i, t in enumerate(y)}, pull)
 
 
+def forward(tape: Tape, dtype: torch.dtype, teacher: bool = False) -> Run:
+    """The reference's own forward pass over what the tape holds, ready to go `backward`."""
+    live = _live(tape)
+    return Run([call for call in tape.calls if call in live], tape.values.__getitem__, dtype, teacher)
+
+
 def backprop(tape: Tape, loss: int, dtype: torch.dtype, teacher: bool = False) -> Run:
     """The reference's gradients of the scalar variable `loss` with respect to everything on the tape."""
-    live = _live(tape)
-    run = Run([call for call in tape.calls if call in live], tape.values.__getitem__, dtype, teacher)
+    run = forward(tape, dtype, teacher)
     run.backward({loss: torch.ones_like(run.value(loss), dtype=dtype)})
     return run
 

@@ -20,6 +20,8 @@ from torch import Tensor
 from bptrain.reference.elementary import Elementary
 
 _REGISTRY: dict[Callable, type[Rule]] = {}
+# Second names that torch accepts for an argument, after NumPy.
+_SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "axis0": "dim0", "axis1": "dim1"}
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Case:
     `function` is None for the rule's first function. A rule's first case runs on every function
     of the rule, the others only on the one they name. `smooth` is False where the arguments sit
     on a kink or tie on purpose: finite differences say nothing there, only the convention counts.
+    `torch_rtol` is how close torch's own float64 gradient comes, where a kernel keeps a float32 constant.
     """
 
     label: str
@@ -36,11 +39,19 @@ class Case:
     kwargs: dict[str, Any] = field(default_factory=dict)
     function: Callable | None = None
     smooth: bool = True
+    torch_rtol: float = 1e-9
 
 
-def case(label: str, *args: Any, function: Callable | None = None, smooth: bool = True, **kwargs: Any) -> Case:
+def case(
+    label: str,
+    *args: Any,
+    function: Callable | None = None,
+    smooth: bool = True,
+    torch_rtol: float = 1e-9,
+    **kwargs: Any,
+) -> Case:
     """A Case from a call written as it would be made."""
-    return Case(label, args, kwargs, function, smooth)
+    return Case(label, args, kwargs, function, smooth, torch_rtol)
 
 
 class Rule:
@@ -116,6 +127,7 @@ def bind(rule: type[Rule], args: tuple, kwargs: dict[str, Any]) -> dict[str, Any
     Raises TypeError when the call passes something the rule has no parameter for.
     """
     extra = {"again": None} if rule.random else {}
+    kwargs = {_SPELLINGS.get(name, name): value for name, value in kwargs.items()}
     bound = _signature(rule).bind(*args, **kwargs, **extra).arguments
     bound.pop("again", None)
     return dict(bound)

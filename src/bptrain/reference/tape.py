@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_flatten, tree_map
 
 _TORCH = str(Path(torch.__file__).parent)
-_HERE = str(Path(__file__).parent)
+_HERE = (str(Path(__file__).parent), str(Path(__file__).parent.parent / "check"))
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Call:
     result: Any = None  # with Output in place of each tensor
     grad_mode: bool = True
     draws: Tensor | None = None  # state of the default generator before the call
+    wanted: set[int] = field(default_factory=set)  # positions of the inputs that autograd should send a gradient to
     inner: list[Call] = field(default_factory=list)  # what the forward of a custom autograd.Function called
     input_gradients: dict[int, Tensor] = field(default_factory=dict)  # by position, what autograd sent back
     output_gradients: dict[int, Tensor] = field(default_factory=dict)  # by position, what autograd passed in
@@ -121,6 +122,7 @@ class Tape(TorchFunctionMode):
             slot = Input(next(position), self.variable(x))
             if grad and x.requires_grad and not in_place:
                 x = x.view_as(x)
+                call.wanted.add(slot.position)
                 x.register_hook(_store(call.input_gradients, slot.position))
             return slot, x
 
@@ -201,6 +203,7 @@ class Tape(TorchFunctionMode):
         args = tuple(Input(i, v) if v >= 0 else None for i, v in enumerate(sources))
         call = Call(function, f"{function.__module__}.{function.__qualname__}", path, _defined(function), args, {})
         call.inner = inner
+        call.wanted = {i for i, variable in enumerate(sources) if variable >= 0}
         result = known[0] if known else -1
         call.result = Output(0, self._new(tensor))
         call.kwargs = {"result": result}  # the variable inside that became the output
@@ -222,8 +225,9 @@ class _Pair:
 
 
 def _store(gradients: dict[int, Tensor], position: int) -> Callable[[Tensor], None]:
-    def hook(gradient: Tensor) -> None:
-        gradients[position] = gradient.detach().clone()
+    def hook(gradient: Tensor | None) -> None:
+        if gradient is not None:  # of several outputs, such as those of split, one may go unused
+            gradients[position] = gradient.detach().clone()
 
     return hook
 
@@ -242,15 +246,18 @@ def _frames() -> Iterator[FrameType]:
 
 def _where() -> tuple[str, FrameType | None]:
     """'file:line' of the innermost frame outside torch and this package, and the custom `apply` around it."""
-    source, scope = "", None
+    source, inside_torch, scope = "", "", None
     for frame in _frames():
         file = frame.f_code.co_filename
-        if not source and not file.startswith((_TORCH, _HERE)):
+        if not source and not file.startswith((_TORCH, *_HERE)):
             source = f"{_short(file)}:{frame.f_lineno}"
+        elif not inside_torch and file.startswith(_TORCH):
+            inside_torch = f"torch{file.removeprefix(_TORCH)}:{frame.f_lineno}"
         if frame.f_code.co_name == "apply" and file.endswith("autograd/function.py"):
             scope = frame
             break
-    return source, scope
+    # A torch module that no other code called, such as the layers of a Sequential, is its own source.
+    return source or inside_torch, scope
 
 
 def _defined(function: Any) -> str:

@@ -1,0 +1,7 @@
+"""`python -m bptrain`."""
+
+import sys
+
+from bptrain.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""The check: what autograd computed, held against the reference backprop."""

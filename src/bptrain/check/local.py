@@ -1,0 +1,121 @@
+"""The local pass: each rule gets what autograd saw at its call, so that one wrong call flags one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map
+
+from bptrain.check import arbiter
+from bptrain.check.recording import Recording
+from bptrain.check.report import CallReport
+from bptrain.check.tolerance import GradientError, compare, disturb, roundoff
+from bptrain.check.verdict import NUMERICAL, REFERENCE_WRONG, UNVERIFIED, WRONG, worst
+from bptrain.reference.backprop import Evaluation, NoRule, cast, evaluate
+from bptrain.reference.tape import Call, Input
+
+
+def check_calls(recording: Recording, generator: torch.Generator) -> list[CallReport]:
+    """A report on every call that autograd went back through."""
+    return [_check(call, recording, generator) for call in recording.tape.calls if _took_part(call)]
+
+
+def _took_part(call: Call) -> bool:
+    return call.grad_mode and bool(call.wanted) and bool(call.output_gradients or call.input_gradients)
+
+
+def _check(call: Call, recording: Recording, generator: torch.Generator) -> CallReport:
+    values, dtype = recording.tape.values.__getitem__, recording.dtype
+    try:
+        exact = evaluate(call, values, torch.float64)
+    except NoRule as reason:
+        return _by_differences(call, values, generator, str(reason))
+    dy = {position: gradient.double() for position, gradient in call.output_gradients.items()}
+    ours = exact.pull(dy)
+    unit = roundoff(dtype)
+    rounded = [exact.pull({p: disturb(g, unit, generator) for p, g in dy.items()})]
+    if dtype is not torch.float64:
+        rounded.append(evaluate(call, values, dtype).pull({p: g.to(dtype) for p, g in call.output_gradients.items()}))
+    gradients, sayings = {}, []
+    for position in sorted(call.wanted):
+        name, gradient = ours.get(position, (f"argument {position}", None))
+        theirs = call.input_gradients.get(position)
+        if gradient is None:
+            if theirs is None:
+                continue
+            gradient = torch.zeros_like(theirs, dtype=torch.float64)
+        again = [g for _, g in (other.get(position, ("", None)) for other in rounded) if g is not None]
+        error = compare(theirs, gradient, again, dtype)
+        if error.verdict == WRONG:
+            error, saying = _arbitrate(call, exact, values, position, theirs, gradient, error)
+            sayings.append(saying)
+        gradients[name] = error
+    verdict = worst([error.verdict for error in gradients.values()] or ["verified"])
+    return CallReport(call.name, call.path, call.source, verdict, gradients, "; ".join(dict.fromkeys(sayings)))
+
+
+def _arbitrate(
+    call: Call,
+    exact: Evaluation,
+    values: Callable[[int], Tensor],
+    position: int,
+    theirs: Tensor | None,
+    ours: Tensor,
+    error: GradientError,
+) -> tuple[GradientError, str]:
+    """Who is wrong about one gradient: differences of the rule's own forward tell."""
+    if theirs is not None and (theirs.shape != ours.shape or not theirs.isfinite().all()):
+        return error, "a gradient of another shape or not finite"
+    if isinstance(call.function, type):  # a custom Function has no forward that could be run with other inputs
+        return error, "the chain rule of its own forward disagrees"
+    variable = next(x.variable for x in call.inputs if x.position == position)
+    dy = {p: g.double() for p, g in call.output_gradients.items()}
+
+    def objective(x: Tensor) -> float:
+        replaced = evaluate(call, lambda v: x if v == variable else values(v), torch.float64)
+        return sum((dy[p] * replaced.outputs[p]).sum().item() for p in dy)
+
+    uses = sum(x.variable == variable for x in call.inputs)
+    if uses > 1 or not ours.isfinite().all():
+        return error, "differences can't tell the arguments apart"
+    right = arbiter.decide(objective, values(variable).double(), ours, _or_zero(theirs, ours))
+    if right == "autograd":
+        return GradientError(error.error, error.explained, REFERENCE_WRONG), "differences agree with autograd"
+    return error, "differences agree with the reference" if right == "reference" else "differences can't decide"
+
+
+def _or_zero(gradient: Tensor | None, like: Tensor) -> Tensor:
+    return gradient.double() if gradient is not None else torch.zeros_like(like)
+
+
+def _by_differences(call: Call, values: Callable[[int], Tensor], generator: torch.Generator, reason: str) -> CallReport:
+    """A call that no rule covers: the function itself in float64, moved along random directions."""
+    gradients = {}
+    if not isinstance(call.function, type):
+        for position in sorted(call.wanted):
+            variable = next(x.variable for x in call.inputs if x.position == position)
+            theirs = call.input_gradients.get(position)
+            like = values(variable).double()
+            found = arbiter.agrees(_objective(call, values, position), like, _or_zero(theirs, like), generator)
+            verdict = UNVERIFIED if found is None else NUMERICAL if found < 1e-3 else WRONG
+            gradients[f"argument {position}"] = GradientError(found or 0.0, 1e-3, verdict)
+    verdict = worst(error.verdict for error in gradients.values())
+    return CallReport(call.name, call.path, call.source, verdict, gradients, reason)
+
+
+def _objective(call: Call, values: Callable[[int], Tensor], position: int) -> Callable[[Tensor], float]:
+    def objective(x: Tensor) -> float:
+        def value(slot: object) -> object:
+            if not isinstance(slot, Input):
+                return slot
+            return x.clone() if slot.position == position else cast(values(slot.variable), torch.float64)
+
+        args, kwargs = tree_map(value, (call.args, call.kwargs))
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(call.draws)  # type: ignore[arg-type]
+            y = [t for t in tree_flatten(call.function(*args, **kwargs))[0] if isinstance(t, Tensor)]
+        return sum((g.double() * y[p].double()).sum().item() for p, g in call.output_gradients.items())
+
+    return objective

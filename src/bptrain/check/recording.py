@@ -1,0 +1,86 @@
+"""A recording: one forward and backward pass of a model, kept on a tape with autograd's gradients."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_map
+
+from bptrain.reference.tape import Tape
+
+
+@dataclass
+class Recording:
+    """What autograd did with a copy of the model; the model itself, its generators and gradients stay as they are.
+
+    `seeds` holds the gradients that the backward pass started from, by variable: 1 for a loss, a random
+    cotangent for each output without one. `gradients` are autograd's, by name of parameter or input, None
+    where it has none.
+    """
+
+    tape: Tape
+    dtype: torch.dtype
+    seeds: dict[int, Tensor]
+    gradients: dict[str, Tensor | None]
+    inputs: set[str]  # the names in `gradients` that are inputs
+
+
+def record(
+    model: Callable[..., Any],
+    inputs: tuple[Any, ...],
+    targets: Any,
+    loss: Callable[[Any, Any], Tensor] | None,
+    dtype: torch.dtype | None,
+    seed: int,
+) -> Recording:
+    """Runs a copy of the model forward and backward in `dtype` (None: as it is) under its own random draws."""
+    generator = torch.Generator().manual_seed(seed)
+    model, loss = _copy(model, dtype), _copy(loss, dtype)
+    named = {"input" if len(inputs) == 1 else f"input[{i}]": _cast(x, dtype) for i, x in enumerate(inputs)}
+    leaves = {n: x.requires_grad_() for n, x in named.items() if isinstance(x, Tensor) and x.is_floating_point()}
+    targets = tree_map(lambda x: _cast(x, dtype), targets)
+    parameters = dict(model.named_parameters()) if isinstance(model, nn.Module) else {}
+    for parameter in parameters.values():
+        parameter.grad = None
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(seed)
+        with Tape(model if isinstance(model, nn.Module) else None) as tape:
+            for name, leaf in leaves.items():
+                tape.leaf(name, leaf)
+            output = model(*named.values())
+            ends = [output if loss is None else loss(output, targets)]
+            ends = [x for x in tree_flatten(ends)[0] if isinstance(x, Tensor) and x.requires_grad]
+            variables = [tape.variable(end) for end in ends]
+        if loss is None:
+            starts = [torch.randn(end.shape, generator=generator, dtype=torch.float64).to(end) for end in ends]
+        else:
+            starts = [torch.ones_like(end) for end in ends]
+        torch.autograd.backward(ends, starts)
+    wanted = {name: p for name, p in parameters.items() if p.requires_grad} | leaves
+    gradients = {name: leaf.grad for name, leaf in wanted.items()}
+    used = torch.float64 if dtype is torch.float64 else _dtype_of([*wanted.values(), *ends])
+    return Recording(tape, used, dict(zip(variables, starts, strict=True)), gradients, set(leaves))
+
+
+def _copy(model: Any, dtype: torch.dtype | None) -> Any:
+    if not isinstance(model, nn.Module):
+        return model
+    copied = copy.deepcopy(model)
+    return copied.to(dtype) if dtype is not None else copied
+
+
+def _cast(x: Any, dtype: torch.dtype | None) -> Any:
+    if not isinstance(x, Tensor):
+        return x
+    x = x.detach().clone()
+    return x.to(dtype) if dtype is not None and x.is_floating_point() else x
+
+
+def _dtype_of(tensors: list[Tensor]) -> torch.dtype:
+    """The coarsest floating dtype among some tensors: its rounding is what shows."""
+    return max((t.dtype for t in tensors if t.is_floating_point()), key=lambda d: torch.finfo(d).eps)

@@ -1,0 +1,160 @@
+"""What a check found: a verdict for every call and parameter, as an object, a table and JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from bptrain.check.tolerance import GradientError
+from bptrain.check.verdict import VERIFIED, failed, worst
+from bptrain.errors import GradientsWrong
+
+
+@dataclass(frozen=True)
+class CallReport:
+    """One call of a torch function: how its backward did, given the output gradient that it got.
+
+    `gradients` is keyed by the name of the argument. `arbiter` says who differences found right
+    where the two sides disagree, or why a call could not be verified.
+    """
+
+    function: str
+    path: str  # of the module that made the call
+    source: str  # file:line
+    verdict: str
+    gradients: dict[str, GradientError]
+    arbiter: str = ""
+
+    @property
+    def error(self) -> float:
+        return max((g.error for g in self.gradients.values()), default=0.0)
+
+    @property
+    def digits(self) -> float:
+        return min((g.digits for g in self.gradients.values()), default=17.0)
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """All that one check found. `loss` and `parameters` come from the end-to-end pass."""
+
+    calls: list[CallReport]
+    parameters: dict[str, GradientError]
+    inputs: dict[str, GradientError] = field(default_factory=dict)
+    loss: GradientError | None = None
+    strict: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """The worst verdict of all calls, parameters, inputs and the loss."""
+        ends = [*self.parameters.values(), *self.inputs.values(), *([self.loss] if self.loss else [])]
+        return worst([call.verdict for call in self.calls] + [end.verdict for end in ends])
+
+    @property
+    def ok(self) -> bool:
+        return not failed(self.verdict, self.strict)
+
+    @property
+    def culprits(self) -> list[CallReport]:
+        """The calls that are wrong themselves, in the order of the backward pass."""
+        return [call for call in reversed(self.calls) if failed(call.verdict, self.strict)]
+
+    @property
+    def broken(self) -> list[str]:
+        """The parameters and inputs whose gradient is wrong end to end."""
+        ends = {**self.parameters, **self.inputs, **({"loss": self.loss} if self.loss else {})}
+        return [name for name, end in ends.items() if failed(end.verdict, self.strict)]
+
+    @property
+    def coverage(self) -> dict[str, float]:
+        """Share of the calls, and of the parameters, that hand-written rules verified."""
+        return {
+            "calls": _share([call.verdict for call in self.calls]),
+            "parameters": _share([end.verdict for end in self.parameters.values()]),
+        }
+
+    @property
+    def error(self) -> float:
+        """The largest relative error of any parameter's gradient in the run's own dtype."""
+        return max((end.error for end in self.parameters.values()), default=0.0)
+
+    @property
+    def digits(self) -> float:
+        """The decimal digits that the worst parameter gradient has left in the run's own dtype."""
+        return min((end.digits for end in self.parameters.values()), default=17.0)
+
+    def raise_if_wrong(self) -> None:
+        """Raises GradientsWrong, with the table, unless `ok`."""
+        if not self.ok:
+            raise GradientsWrong(str(self))
+
+    def to_json(self) -> dict[str, Any]:
+        """The certificate as plain data."""
+        return {
+            "verdict": self.verdict,
+            "coverage": self.coverage,
+            "error": self.error,
+            "digits": round(self.digits, 2),
+            "loss": _plain(self.loss) if self.loss else None,
+            "parameters": {name: _plain(end) for name, end in self.parameters.items()},
+            "inputs": {name: _plain(end) for name, end in self.inputs.items()},
+            "calls": [
+                {
+                    "function": call.function,
+                    "path": call.path,
+                    "source": call.source,
+                    "verdict": call.verdict,
+                    "arbiter": call.arbiter,
+                    "gradients": {name: _plain(gradient) for name, gradient in call.gradients.items()},
+                }
+                for call in self.calls
+            ],
+        }
+
+    def rows(self) -> list[tuple[str, str, str, str, str, str]]:
+        """Verdict, call, module, source, largest error and digits left, a row for every call."""
+        return [(c.verdict, c.function, c.path, c.source, f"{c.error:.1e}", f"{c.digits:.1f}") for c in self.calls]
+
+    def __str__(self) -> str:
+        titles = ("verdict", "call", "module", "source", "error", "digits")
+        table = [titles, *self.rows()]
+        widths = [max(len(row[i]) for row in table) for i in range(len(titles))]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
+        ]
+        return "\n".join([*lines, self.summary()])
+
+    def summary(self) -> str:
+        """One sentence: the verdict, what it covers, and the digits left; or what is wrong and where."""
+        if not self.ok:
+            return "Gradients are wrong: " + "; ".join(self._faults())
+        covered = sum(call.verdict == VERIFIED for call in self.calls)
+        end = sum(e.verdict == VERIFIED for e in self.parameters.values())
+        return (
+            f"Gradients {self.verdict}: {covered} of {len(self.calls)} calls and {end} of {len(self.parameters)} "
+            f"parameters against the hand-written backprop; at least {self.digits:.1f} digits agree."
+        )
+
+    def _faults(self) -> list[str]:
+        faults = [
+            f"{call.function} at {call.source or 'an unknown line'}"
+            + (f" in {call.path}" if call.path else "")
+            + f" is {call.verdict}, error {call.error:.1e} in "
+            + ", ".join(name for name, g in call.gradients.items() if failed(g.verdict, self.strict))
+            + (f" ({call.arbiter})" if call.arbiter else "")
+            for call in self.culprits
+        ]
+        if not faults:
+            faults = [
+                f"no call by itself, but end to end {', '.join(self.broken)}: the way the calls are joined is wrong"
+            ]
+        return faults
+
+
+def _plain(gradient: GradientError) -> dict[str, Any]:
+    return {**dataclasses.asdict(gradient), "digits": round(gradient.digits, 2)}
+
+
+def _share(verdicts: list[str]) -> float:
+    return sum(verdict == VERIFIED for verdict in verdicts) / len(verdicts) if verdicts else 1.0

@@ -1,0 +1,1 @@
+"""The command line: dispatch, and one file a verb."""

@@ -1,0 +1,110 @@
+"""The words of a command line: the verb, its flags and the overrides."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import NoReturn
+
+from bptrain.errors import Problem, RequestError, did_you_mean
+
+VERBS = {
+    "train": "train a network (the default); with -m, one for each combination of values",
+    "check": "verify the gradients of the composed network on its own data, training nothing",
+    "runs": "list the runs under outputs/",
+}
+
+EXAMPLES = {
+    "train": """examples:
+  bptrain                                          the default: handwritten digits, three sigmoid layers
+  bptrain experiment=mnist1d_cnn seed=3            a preset, and one value of it changed
+  bptrain model=gru data=digits optimizer.lr=0.01  other parts: folders of configs/ are groups, files options
+  bptrain data=csv data.path=my.csv data.target=y  a file of your own
+  bptrain -m optimizer.lr=0.01,0.001 seed=0,1,2    six runs and a table
+  bptrain --cfg job                                the whole config, and nothing else""",
+    "check": """examples:
+  bptrain check experiment=digits_cnn
+  bptrain check model=lstm data=mnist1d check.steps=3""",
+    "runs": """examples:
+  bptrain runs
+  bptrain runs outputs/digits_mlp""",
+}
+
+EXIT_CODES = "exit codes: 0 fine, 1 the run failed, 2 the request is wrong, 3 gradients are wrong, 130 interrupted"
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """A parsed command line. `words` are overrides, or for `runs` the folders to list."""
+
+    verb: str
+    words: list[str]
+    multirun: bool
+    cfg: bool
+    resolve: bool
+    config_dir: str | None
+    config_name: str | None
+    quiet: bool
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(Problem("command line", f"{message}.", "bptrain --help shows what there is."))
+
+
+def parse(argv: list[str]) -> Arguments:
+    """Raises RequestError for a line that means nothing; prints and leaves for --help and --version."""
+    known = _parser(None).parse_intermixed_args(argv)
+    words = list(known.words)
+    verb = words.pop(0) if words and words[0] in VERBS else None
+    if known.help:
+        _parser(verb).print_help()
+        raise SystemExit(0)
+    chosen = verb or "train"
+    if chosen != "runs":
+        for word in words:
+            if "=" not in word and not word.startswith("~"):
+                what = f"'{word}' is neither a verb nor key=value."
+                raise RequestError(Problem("command line", what, did_you_mean(word, VERBS)))
+    if known.multirun and chosen != "train":
+        raise RequestError(Problem("-m", f"sweeps train; {chosen} takes one config.", "Leave -m out."))
+    return Arguments(
+        chosen,
+        words,
+        known.multirun,
+        known.cfg is not None,
+        known.resolve,
+        known.config_dir,
+        known.config_name,
+        known.quiet,
+    )
+
+
+def _parser(verb: str | None) -> argparse.ArgumentParser:
+    verbs = "\n".join(f"  {name:<8}{what}" for name, what in VERBS.items())
+    about = VERBS[verb] if verb else "Trains neural networks from YAML and proves every gradient on the way."
+    parser = _Parser(
+        prog=f"bptrain {verb}" if verb else "bptrain",
+        usage=f"bptrain {verb or '[VERB]'} [key=value ...] [options]",
+        description=about + ("" if verb else f"\n\nverbs:\n{verbs}"),
+        epilog=f"{EXAMPLES[verb or 'train']}\n\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        add_help=False,  # which help it is depends on the verb, known only after parsing
+    )
+    parser.add_argument("-h", "--help", action="store_true", help="show this message and leave")
+    parser.add_argument("words", nargs="*", metavar="key=value", help="overrides, in Hydra's grammar")
+    parser.add_argument("-m", "--multirun", action="store_true", help="sweep: a=1,2 b=range(3) c=choice(x,y)")
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    parser.add_argument("--cfg", "-c", choices=["job"], help="print the composed config and leave")
+    parser.add_argument("--resolve", action="store_true", help="with --cfg: interpolations as values")
+    parser.add_argument("--config-dir", "-cd", metavar="DIR", help="a folder of YAML files of your own; it comes first")
+    parser.add_argument("--config-name", "-cn", metavar="NAME", help="the config to start from (train)")
+    parser.add_argument("--version", action="version", version=f"bptrain {_version()}")
+    return parser
+
+
+def _version() -> str:
+    import importlib.metadata
+
+    return importlib.metadata.version("bptrain")

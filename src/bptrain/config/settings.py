@@ -1,0 +1,77 @@
+"""Everything a config can say, as dataclasses: the typed form of `configs/train.yaml`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import MISSING, dataclass
+
+from bptrain.config.component import setting
+from bptrain.data.dataset import Data
+from bptrain.errors import Problem, RequestError
+from bptrain.losses import Loss
+from bptrain.models.model import Model
+from bptrain.optimizers import Optimizer
+from bptrain.schedulers import Scheduler
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """When the state of a run is written to disk."""
+
+    every: int = setting(1, "write `last` after each so many evaluations", minimum=1, unit="evaluations")
+    best: bool = setting(True, "also keep the state with the best monitored value, in `best`")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How long and in what portions to train."""
+
+    epochs: int = setting(40, "passes over the training part", minimum=1)
+    batch_size: int = setting(32, "rows in a batch; full-batch optimizers take all rows", minimum=1)
+    drop_last: bool = setting(False, "leave out the last batch of an epoch when it is smaller than the others")
+    accumulate: int = setting(1, "batches whose gradients are averaged into one step", minimum=1)
+    clip: float | None = setting(None, "scale the gradient down to this 2-norm when it is longer", above=0)
+    evaluate: int = setting(1, "epochs between evaluations on the validation part", minimum=1, unit="epochs")
+    patience: int | None = setting(
+        None, "stop after so many evaluations without a better monitored value", minimum=1, unit="evaluations"
+    )
+    checkpoint: Checkpoint = setting(Checkpoint, "when the state is written to disk")
+
+
+@dataclass(frozen=True)
+class Check:
+    """When autograd is compared with the reference backprop."""
+
+    enabled: bool = setting(True, "check the gradients of the first batch before training")
+    every: int | None = setting(None, "check again each so many steps while training", minimum=1, unit="steps")
+    steps: int = setting(1, "batches that `bptrain check` verifies", minimum=1)
+    rows: int = setting(32, "rows of a batch that are checked", minimum=2)
+    strict: bool = setting(False, "a call that could not be verified counts as wrong")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A whole run: `Settings` and the versions in its lock are all that a result depends on."""
+
+    name: str = setting(MISSING, "the folder under outputs/ that runs go to: letters, digits, '.', '_', '-'")
+    seed: int = setting(0, "seeds split, initialisation, data order and dropout", minimum=0, maximum=2**63 - 1)
+    device: str = setting("cpu", "cpu, cuda, cuda:1 or mps; auto takes the first accelerator there is")
+    threads: int = setting(1, "CPU threads; part of the result. Small networks gain nothing from more", minimum=1)
+    monitor: str | None = setting(None, "metric that picks the best epoch; null for the task's own")
+    model: Model = setting(MISSING, "the network")
+    data: Data = setting(MISSING, "where the examples come from")
+    loss: Loss = setting(MISSING, "what is minimised")
+    optimizer: Optimizer = setting(MISSING, "how a gradient becomes a step")
+    scheduler: Scheduler = setting(MISSING, "how the learning rate changes")
+    fit: Fit = setting(Fit, "how long and in what portions to train")
+    check: Check = setting(Check, "when gradients are verified")
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise RequestError(
+                Problem("name", f"'{self.name}' can't be a folder.", "Use up to 100 letters, digits, '.', '_' or '-'.")
+            )
+        if not re.fullmatch(r"(cpu|auto|mps|cuda(:\d+)?)", self.device):
+            raise RequestError(Problem("device", f"there is no device '{self.device}'.", "Use cpu, cuda, mps or auto."))

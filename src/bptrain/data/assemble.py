@@ -1,0 +1,62 @@
+"""Arrays of rows become a Dataset: standardised with what training may know, as tensors, with a fingerprint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from bptrain.data.dataset import Dataset, Part, fingerprint
+
+if TYPE_CHECKING:
+    from numpy import ndarray
+
+
+def standardized(parts: Mapping[str, ndarray]) -> tuple[dict[str, ndarray], ndarray]:
+    """Each feature minus its mean and over its standard deviation, both of the training part; and the deviations.
+
+    Arrays are (N, *shape) and each position of `shape` is a feature. One that is constant in training has a
+    deviation of 1 here, so it is 0 there.
+    """
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(parts["train"].reshape(len(parts["train"]), -1))
+    scaled = {name: scaler.transform(x.reshape(len(x), -1)).reshape(x.shape) for name, x in parts.items()}
+    return scaled, scaler.scale_
+
+
+def assemble(
+    name: str,
+    inputs: Mapping[str, ndarray],
+    targets: Mapping[str, ndarray],
+    classes: tuple[str, ...],
+    standardize_target: bool = False,
+) -> Dataset:
+    """The dataset of parts given as arrays: inputs (N, *shape), targets (N,).
+
+    With `classes` the targets are indices into them, without they are numbers and may be standardised.
+    """
+    import numpy as np
+    import torch
+
+    scale: tuple[float, ...] = ()
+    if not classes:
+        targets = {part: y.reshape(-1, 1) for part, y in targets.items()}  # (N, 1)
+        scale = (1.0,)
+        if standardize_target:
+            targets, deviations = standardized(targets)
+            scale = tuple(map(float, deviations))
+    kind = np.int64 if classes else np.float32
+    parts = {
+        part: Part(torch.from_numpy(x.astype(np.float32)), torch.from_numpy(targets[part].astype(kind)))
+        for part, x in inputs.items()
+    }
+    return Dataset(
+        name=name,
+        task="classification" if classes else "regression",
+        shape=tuple(parts["train"].inputs.shape[1:]),
+        outputs=len(classes) or 1,
+        classes=classes,
+        parts=parts,
+        target_scale=scale,
+        fingerprint=fingerprint(parts),
+    )

@@ -1,0 +1,109 @@
+"""What a column of text means: numbers, categories or classes, and what is wrong with it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from bptrain.data.csv_file import CSVFile
+from bptrain.data.dataset import Task
+from bptrain.errors import Problem
+
+if TYPE_CHECKING:
+    from numpy import ndarray
+
+FEW_CLASSES = 20
+
+
+def feature(file: CSVFile, name: str, categorical: bool, categories: int, problems: list[Problem]) -> ndarray | None:
+    """The column as numbers, float64 (N,), or as text (N,) of at most `categories` values; None after a problem."""
+    out = f"leave the column out: data.drop=[{name}]"
+    codes = f" If its values are codes, write data.categorical=[{name}]."
+    found = _values(file, name, False if categorical else None, f"Correct it, or {out}.", codes, problems)
+    if found is None:
+        return None
+    if categorical:
+        found = file.frame[name].to_numpy()
+    different = len(set(found)) if is_text(found) else 0
+    if different > categories:
+        what = f"column '{name}' has {different} different texts, such as '{found[0]}': too many for categories."
+        cure = f"If it names the rows, {out}; else raise data.categories."
+        problems.append(Problem(file.path, what, cure))
+        return None
+    return found
+
+
+def target(
+    file: CSVFile, name: str, task: Task | None, problems: list[Problem]
+) -> tuple[ndarray, tuple[str, ...]] | None:
+    """Indices into the sorted classes and their names, or numbers and (); (N,) each. None after a problem.
+
+    Without `task`, text is classes, and so are integers (written without point or exponent) of at most
+    FEW_CLASSES different values that each stand in two rows or more on average. Other numbers are
+    a regression.
+    """
+    import numpy as np
+
+    numeric = None if task is None else task == "regression"
+    classes = " If the target is a class, write data.task=classification."
+    found = _values(file, name, numeric, "Correct it or remove the row.", classes, problems)
+    if found is None:
+        return None
+    text = is_text(found)
+    labels, indices = np.unique(found, return_inverse=True)
+    names = tuple(str(label) if text else str(label).removesuffix(".0") for label in labels)
+    if len(names) == 1:
+        what = f"the target '{name}' is {names[0]} in every row, so there is nothing to learn."
+        problems.append(Problem(file.path, what, "Choose another column as data.target."))
+        return None
+    if task is None and not text:
+        integers = all(re.fullmatch(r"[+-]?\d+", word) for word in file.frame[name])
+        few = len(names) <= FEW_CLASSES and 2 * len(names) <= len(found)
+        task = "classification" if integers and few else "regression"
+    if task == "regression":
+        return found, ()
+    if len(names) > FEW_CLASSES and 2 * len(names) > len(found):
+        what = f"the target '{name}' has {len(names)} different values in {len(found)} rows: these are no classes."
+        cure = "Choose another column as data.target" + ("." if text else ", or write data.task=regression.")
+        problems.append(Problem(file.path, what, cure))
+        return None
+    return indices, names
+
+
+def is_text(values: ndarray) -> bool:
+    """Whether a column holds text, not numbers."""
+    return values.dtype == object
+
+
+def _values(
+    file: CSVFile, name: str, numeric: bool | None, cure: str, if_text: str, problems: list[Problem]
+) -> ndarray | None:
+    """The column as finite float64 (N,) if it holds numbers, else as text (N,); None after a problem.
+
+    It holds numbers when `numeric` says so. When it is None, more than half of the values that
+    are not empty must be numbers: other text among them is a mistake. When False, all must be.
+    `if_text` is the further way out when a text is the mistake.
+    """
+    import numpy as np
+    import polars
+
+    words = file.frame[name]
+    numbers = words.cast(polars.Float64, strict=False)
+    share = numbers.count() / max(1, words.count())
+    if numeric or share == 1 or (numeric is None and share > 0.5):
+        wrong = ~(numbers.abs() <= float(np.finfo(np.float32).max)).fill_null(False)
+    else:
+        numbers, wrong = words, words.is_null()
+    rows = wrong.arg_true()
+    if not len(rows):
+        return numbers.to_numpy()
+    word, number = words[rows[0]], numbers[rows[0]]
+    if word is None:
+        fault = "is empty"
+    elif number is None:
+        fault, cure = f"is '{word}', no number", cure + if_text
+    else:
+        fault = f"is '{word}', no finite number"
+    more = f" ({len(rows) - 1} more below)" if len(rows) > 1 else ""
+    problems.append(Problem(file.line(rows[0]), f"column '{name}' {fault}{more}.", cure))
+    return None

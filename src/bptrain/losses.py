@@ -1,0 +1,150 @@
+"""Losses: what training makes small, each the mean over a batch."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from bptrain.config.component import Component, components, setting
+from bptrain.data.dataset import Dataset, Task
+from bptrain.errors import Problem, RequestError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class Loss(Component, abc.ABC, group="loss"):
+    """A function of the model's output (B, O) and the targets: classes (B,), or numbers (B, O)."""
+
+    tasks: ClassVar[tuple[Task, ...]]
+
+    def outputs(self, dataset: Dataset) -> int:
+        """How many outputs the model needs."""
+        return dataset.outputs
+
+    @abc.abstractmethod
+    def build(self, dataset: Dataset) -> nn.Module:
+        """The module: (output, targets) -> scalar. RequestError when the loss or its settings don't fit the data."""
+
+    def check(self, dataset: Dataset) -> None:
+        """RequestError when the loss is not for the data's task."""
+        if dataset.task not in self.tasks:
+            fitting = [name for name, loss in components("loss").items() if dataset.task in loss.tasks]  # type: ignore[attr-defined]
+            what = f"{self.name} is for {' and '.join(self.tasks)}, and {dataset.name} is data for {dataset.task}."
+            raise RequestError(Problem("loss", what, f"These fit: {', '.join(fitting)}."))
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Loss, name="cross_entropy"):
+    """Minus the logarithm of the target class's softmax.
+
+    With weights, the mean of a batch is weighted: its sum is divided by the sum of its targets' weights.
+    https://pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html
+    """
+
+    tasks: ClassVar[tuple[Task, ...]] = ("classification",)
+
+    weight: Literal["balanced"] | tuple[float, ...] | None = setting(
+        None, "weight of each class, or balanced: inverse to its frequency in training", minimum=0
+    )
+    label_smoothing: float = setting(0.0, "share of each target spread evenly over all classes", minimum=0, maximum=1)
+
+    def build(self, dataset: Dataset) -> nn.Module:
+        import torch
+        from torch import nn
+
+        self.check(dataset)
+        weight = None
+        if self.weight == "balanced":
+            weight = _balanced(dataset)
+        elif self.weight is not None:
+            if len(self.weight) != dataset.outputs:
+                what = f"has {len(self.weight)} entries for the {dataset.outputs} classes of {dataset.name}."
+                raise RequestError(Problem("loss.weight", what))
+            weight = torch.tensor(self.weight)
+        return nn.CrossEntropyLoss(weight, label_smoothing=self.label_smoothing)
+
+
+def _balanced(dataset: Dataset) -> Tensor:
+    """N / (K n_k) for class k, where n_k of the N training examples are of the K classes: 1 if all are as frequent.
+
+    King and Zeng 2001; scikit-learn's class_weight="balanced".
+    """
+    targets = dataset.parts["train"].targets
+    counts = targets.bincount(minlength=dataset.outputs)
+    if not counts.all():
+        absent = [name for name, count in zip(dataset.classes, counts.tolist(), strict=True) if not count]
+        what = f"balanced has no weight for classes without a training example: {', '.join(absent)}."
+        raise RequestError(Problem("loss.weight", what, "Write the weights as a list, or null."))
+    return len(targets) / (dataset.outputs * counts)
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(Loss, name="bce"):
+    """Cross-entropy of independent yes-or-no questions, from logits: "is it class k?", averaged over the questions.
+
+    Two classes are one question, "is it the second?", and the model has one output.
+    https://pytorch.org/docs/stable/generated/torch.nn.BCEWithLogitsLoss.html
+    """
+
+    tasks: ClassVar[tuple[Task, ...]] = ("classification",)
+
+    pos_weight: float | tuple[float, ...] | None = setting(
+        None, "weight of the answer yes, one or one for each output", above=0
+    )
+
+    def outputs(self, dataset: Dataset) -> int:
+        return 1 if dataset.outputs == 2 else dataset.outputs
+
+    def build(self, dataset: Dataset) -> nn.Module:
+        import torch
+
+        from bptrain.modules.one_versus_rest import OneVersusRest
+
+        self.check(dataset)
+        if isinstance(self.pos_weight, tuple) and len(self.pos_weight) != self.outputs(dataset):
+            what = f"has {len(self.pos_weight)} entries for {self.outputs(dataset)} outputs."
+            raise RequestError(Problem("loss.pos_weight", what, "Write one for each, or a single number for all."))
+        return OneVersusRest(pos_weight=None if self.pos_weight is None else torch.tensor(self.pos_weight))
+
+
+@dataclass(frozen=True)
+class MSE(Loss, name="mse"):
+    """Mean of the squared errors."""
+
+    tasks: ClassVar[tuple[Task, ...]] = ("regression",)
+
+    def build(self, dataset: Dataset) -> nn.Module:
+        from torch import nn
+
+        self.check(dataset)
+        return nn.MSELoss()
+
+
+@dataclass(frozen=True)
+class L1(Loss, name="l1"):
+    """Mean of the absolute errors."""
+
+    tasks: ClassVar[tuple[Task, ...]] = ("regression",)
+
+    def build(self, dataset: Dataset) -> nn.Module:
+        from torch import nn
+
+        self.check(dataset)
+        return nn.L1Loss()
+
+
+@dataclass(frozen=True)
+class Huber(Loss, name="huber"):
+    """Mean of e^2 / 2 for errors |e| below delta, and of delta (|e| - delta / 2) above (Huber 1964)."""
+
+    tasks: ClassVar[tuple[Task, ...]] = ("regression",)
+
+    delta: float = setting(1.0, "error above which the loss is linear", above=0, unit="deviations of the target")
+
+    def build(self, dataset: Dataset) -> nn.Module:
+        from torch import nn
+
+        self.check(dataset)
+        return nn.HuberLoss(delta=self.delta)

@@ -1,0 +1,67 @@
+"""Multi-layer perceptron: fully connected layers, each followed by an activation."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from bptrain.config.component import setting
+from bptrain.errors import RequestError
+from bptrain.models.activation import Activation, Sigmoid
+from bptrain.models.init import Init, gain, initialise
+from bptrain.models.model import Model
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class MLP(Model, name="mlp"):
+    """Flattens its input, then one hidden layer for each of `sizes` and a linear head; no sizes, a linear model."""
+
+    sizes: tuple[int, ...] = setting((64, 64, 64), "units of each hidden layer", minimum=1)
+    activation: Activation = setting(Sigmoid, "activation of the hidden layers")
+    dropout: float = setting(0.0, "share of hidden values set to 0 while training", minimum=0, below=1)
+    norm: Literal["none", "batch", "layer"] = setting("none", "normalization before each activation")
+    init: Init = setting("default", "how weights are drawn; default is torch's own way")
+
+    def build(self, shape: tuple[int, ...], outputs: int) -> nn.Module:
+        from torch import nn
+
+        layers = fully_connected(math.prod(shape), self.sizes, self.activation, self.dropout, self.norm)
+        initialise(layers, self.init, gain(self.activation))
+        head = nn.Linear((math.prod(shape), *self.sizes)[-1], outputs)
+        initialise(head, self.init)
+        return nn.Sequential(OrderedDict(flatten=nn.Flatten(), layers=layers, head=head))
+
+
+def fully_connected(
+    inputs: int,
+    sizes: tuple[int, ...],
+    activation: Activation,
+    dropout: float,
+    norm: Literal["none", "batch", "layer"] = "none",
+) -> nn.Sequential:
+    """Hidden layers (B, inputs) -> (B, sizes[-1]): linear, normalization, activation, dropout.
+
+    A bias before batch normalization would be subtracted again, so there is none.
+    RequestError when the activation can't follow such a layer.
+    """
+    from torch import nn
+
+    layers = nn.Sequential()
+    for size in sizes:
+        width = size * activation.widening
+        if problem := activation.problem((width,)):
+            raise RequestError(problem)
+        layer = nn.Sequential(OrderedDict(linear=nn.Linear(inputs, width, bias=norm != "batch")))
+        if norm != "none":
+            layer.add_module("norm", {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}[norm](width))
+        layer.add_module("activation", activation.build())
+        if dropout:
+            layer.add_module("dropout", nn.Dropout(dropout))
+        layers.append(layer)
+        inputs = size
+    return layers

@@ -1,0 +1,85 @@
+"""Recurrent networks: the simple (Elman) network, GRU and LSTM, over signals or the rows of images."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from bptrain.config.component import setting
+from bptrain.errors import Problem, RequestError
+from bptrain.models.init import Init, initialise
+from bptrain.models.model import Model
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Recurrent(Model):
+    """Reads (channels, length) as `length` steps, and (channels, height, width) as `height` steps of a row each.
+
+    A subclass bears the name of a class of torch.nn, and its own fields are arguments of that class.
+    `output=last` gives the head the final state of the last layer, of each direction: that of the
+    reverse one has read the sequence back to its first step. `output=every` gives it the states of all steps.
+    """
+
+    hidden: int = setting(64, "units of each layer and direction", minimum=1)
+    layers: int = setting(1, "recurrent layers, one over the other", minimum=1)
+    bidirectional: bool = setting(False, "whether a second network reads from the end")
+    dropout: float = setting(0.0, "share of values set to 0 between layers while training", minimum=0, below=1)
+    output: Literal["last", "every"] = setting("last", "which steps the head sees: the last, or every one")
+    init: Init = setting("default", "how weights are drawn; default is torch's own way")
+
+    def __post_init__(self) -> None:
+        if self.dropout and self.layers == 1:
+            what = "acts between recurrent layers, and model.layers=1 leaves no place for it."
+            raise RequestError(Problem("model.dropout", what, "Write model.layers=2 or model.dropout=0."))
+
+    def options(self) -> dict[str, Any]:
+        """Arguments of torch's class that only this kind of network has."""
+        return {}
+
+    def build(self, shape: tuple[int, ...], outputs: int) -> nn.Module:
+        from torch import nn
+
+        from bptrain.modules.recurrent import SequenceNetwork
+
+        if len(shape) not in (2, 3):
+            what = f"{self.name} needs signals (channels, length) or images (channels, height, width)"
+            raise RequestError(Problem("model", f"{what}, not inputs of {shape}.", "model=mlp fits."))
+        steps, features = shape[1], math.prod(shape) // shape[1]
+        layers = getattr(nn, type(self).__name__)(
+            features,
+            self.hidden,
+            self.layers,
+            dropout=self.dropout,
+            bidirectional=self.bidirectional,
+            batch_first=True,
+            **self.options(),
+        )
+        width = self.hidden * (2 if self.bidirectional else 1)
+        head = nn.Linear(width * steps if self.output == "every" else width, outputs)
+        initialise(layers, self.init)
+        initialise(head, self.init)
+        return SequenceNetwork(layers, head, self.output)
+
+
+@dataclass(frozen=True)
+class RNN(Recurrent, name="rnn"):
+    """h_t = tanh(W x_t + U h_(t-1) + b), or with ReLU (Elman 1990)."""
+
+    nonlinearity: Literal["tanh", "relu"] = setting("tanh", "activation of the units")
+
+    def options(self) -> dict[str, Any]:
+        return {"nonlinearity": self.nonlinearity}
+
+
+@dataclass(frozen=True)
+class GRU(Recurrent, name="gru"):
+    """Gated recurrent units (Cho et al. 2014), in the form of torch.nn.GRU."""
+
+
+@dataclass(frozen=True)
+class LSTM(Recurrent, name="lstm"):
+    """Long short-term memory (Hochreiter and Schmidhuber 1997, Gers et al. 2000), as in torch.nn.LSTM."""

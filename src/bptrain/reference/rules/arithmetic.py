@@ -1,0 +1,232 @@
+"""Sums, differences, products, quotients and powers of two operands, tensors that broadcast or numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bptrain.reference.rule import Case, Rule, case, sum_to
+
+Operand = Tensor | float
+
+
+def to_operand(gradient: Tensor, operand: Any) -> Tensor | None:
+    """The gradient of a result as that of one operand, summed where it was broadcast; None for a constant."""
+    if isinstance(operand, Tensor) and operand.is_floating_point():
+        return sum_to(gradient, operand.shape)
+    return None
+
+
+ADD = [torch.add, Tensor.add, Tensor.add_]
+SUB = [torch.sub, Tensor.sub, Tensor.sub_, torch.subtract, Tensor.subtract, Tensor.subtract_]
+RSUB = [torch.rsub, Tensor.__rsub__]
+MUL = [torch.mul, Tensor.mul, Tensor.mul_, torch.multiply, Tensor.multiply, Tensor.multiply_]
+DIV = [
+    *[torch.div, Tensor.div, Tensor.div_, torch.divide, Tensor.divide, Tensor.divide_],
+    *[torch.true_divide, Tensor.true_divide, Tensor.true_divide_],
+]
+POW = [torch.pow, Tensor.pow, Tensor.pow_, Tensor.__pow__, Tensor.__ipow__]
+
+
+class Add(Rule, functions=ADD):
+    """y = a + alpha b.
+
+    Derivation. da = dy and db = alpha dy, each summed over the axes along which it was broadcast.
+    """
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        yield case("broadcast right", torch.randn(2, 3), torch.randn(3))
+        yield case("broadcast both", torch.randn(2, 1, 3), torch.randn(4, 1))
+        yield case("number right", torch.randn(2, 3), 0.7)
+        yield case("number left", 0.7, torch.randn(2, 3))
+        yield case("alpha", torch.randn(3), torch.randn(2, 3), alpha=-0.3)
+        yield case("integers", torch.randn(3), torch.tensor([1, 2, 5]))
+
+    @staticmethod
+    def forward(input: Operand, other: Operand, *, alpha: float = 1) -> tuple[Any, Any]:
+        return input + alpha * other, (input, other, alpha)
+
+    @staticmethod
+    def backward(cache: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        input, other, alpha = cache
+        return to_operand(dy, input), to_operand(alpha * dy, other)
+
+
+class Sub(Rule, functions=SUB):
+    """y = a - alpha b.
+
+    Derivation. da = dy and db = -alpha dy.
+    """
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        yield case("broadcast right", torch.randn(2, 3), torch.randn(3))
+        yield case("number right", torch.randn(2, 3), 0.7)
+        yield case("alpha", torch.randn(3), torch.randn(2, 3), alpha=-0.3)
+
+    @staticmethod
+    def forward(input: Operand, other: Operand, *, alpha: float = 1) -> tuple[Any, Any]:
+        return Add.forward(input, other, alpha=-alpha)
+
+    @staticmethod
+    def backward(cache: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        return Add.backward(cache, dy)
+
+
+class ReversedSub(Rule, functions=RSUB):
+    """y = b - alpha a: subtraction with the operands swapped, as in `1 - x`.
+
+    Derivation. da = -alpha dy and db = dy.
+    """
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        yield case("number", torch.randn(2, 3), 1)
+        yield case("broadcast", torch.randn(2, 3), torch.randn(3), alpha=2)
+
+    @staticmethod
+    def forward(input: Tensor, other: Operand, *, alpha: float = 1) -> tuple[Any, Any]:
+        return Sub.forward(other, input, alpha=alpha)
+
+    @staticmethod
+    def backward(cache: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        dother, dinput = Sub.backward(cache, dy)
+        return dinput, dother
+
+
+class Mul(Rule, functions=MUL):
+    """y = a b, elementwise.
+
+    Derivation. da = dy b and db = dy a.
+    """
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        yield case("broadcast right", torch.randn(2, 3), torch.randn(3))
+        yield case("broadcast both", torch.randn(2, 1, 3), torch.randn(4, 1))
+        yield case("number right", torch.randn(2, 3), 0.7)
+        yield case("number left", 0.7, torch.randn(2, 3))
+        yield case("mask", torch.randn(3), torch.tensor([True, False, True]))
+
+    @staticmethod
+    def forward(input: Operand, other: Operand) -> tuple[Any, Any]:
+        return input * other, (input, other)
+
+    @staticmethod
+    def backward(cache: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        input, other = cache
+        return to_operand(dy * other, input), to_operand(dy * input, other)
+
+
+class Div(Rule, functions=DIV):
+    """y = a / b, elementwise; rounded to an integer where `rounding_mode` is 'floor' or 'trunc'.
+
+    Derivation. da = dy / b and db = -dy a / b^2. A rounded quotient is a step function: its gradient
+    is 0, at its jumps too by convention.
+    """
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        yield case("broadcast right", torch.randn(2, 3), torch.tensor([0.7, -1.5, 2.0]))
+        yield case("number right", torch.randn(2, 3), 0.7)
+        yield case("number left", 0.7, torch.tensor([0.7, -1.5]))
+        yield case("no rounding", torch.randn(3), torch.tensor([[0.7], [-1.5]]), rounding_mode=None, function=torch.div)
+        a, b = torch.tensor([7.0, -7.0, 4.0]), torch.tensor([2.0, 2.0, -1.0])
+        yield case("floor", a, b, rounding_mode="floor", smooth=False, function=torch.div)
+        yield case("trunc", a, b, rounding_mode="trunc", smooth=False, function=Tensor.div)
+
+    @staticmethod
+    def forward(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> tuple[Any, Any]:
+        y = torch.as_tensor(input / other)
+        if rounding_mode == "floor":
+            y = y.floor()
+        elif rounding_mode == "trunc":
+            y = y.sign() * y.abs().floor()
+        return y, (input, other, rounding_mode)
+
+    @staticmethod
+    def backward(cache: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        input, other, rounding_mode = cache
+        if rounding_mode is not None:
+            dy = torch.zeros_like(dy)
+        return to_operand(dy / other, input), to_operand(-dy * (input / other) / other, other)
+
+
+class ReversedDiv(Rule, functions=[Tensor.__rtruediv__]):
+    """y = b / a: division with the operands swapped, as in `1 / x`.
+
+    Derivation. da = -dy b / a^2.
+    """
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        yield case("number", torch.tensor([0.7, -1.5, 2.0]), 3)
+
+    @staticmethod
+    def forward(input: Tensor, other: float) -> tuple[Any, Any]:
+        return Div.forward(other, input)
+
+    @staticmethod
+    def backward(cache: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        return Div.backward(cache, dy)[1:]
+
+
+class Pow(Rule, functions=POW):
+    """y = a^p, elementwise.
+
+    Derivation. da = dy p a^(p - 1) and dp = dy y log(a). Conventions: da = 0 where p = 0, and dp = 0 where
+    a = 0 and p >= 0, though the formulas may have infinite factors there.
+    """
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        positive = torch.tensor([[0.5, 1.7, 2.0], [0.1, 3.0, 1.0]])
+        yield case("broadcast", positive, torch.tensor([2.0, -0.5, 0.3]))
+        yield case("integer", torch.tensor([-1.5, 0.3, 2.0]), 3)
+        yield case("square at zero", torch.tensor([-1.5, 0.0]), 2)
+        yield case("negative exponent", torch.tensor([-1.5, 0.3]), -1)
+        yield case("root", torch.tensor([1.5, 0.3]), exponent=0.5)
+        yield case("number left", 2.5, torch.tensor([-1.5, 0.3]), function=torch.pow)
+        yield case("zero exponent", torch.tensor([-1.5, 0.0]), 0, smooth=False)
+        yield case("zeros", torch.tensor([0.0, 0.0, 0.4]), torch.tensor([0.0, 2.0, 0.0]), smooth=False)
+
+    @staticmethod
+    def forward(input: Any, exponent: Any) -> tuple[Tensor, Any]:
+        y = torch.pow(input, exponent)
+        return y, (input, exponent, y)
+
+    @staticmethod
+    def backward(cache: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        a, p, y = cache
+        dinput = dexponent = None
+        if isinstance(a, Tensor):
+            slope = p * torch.pow(a, p - 1)
+            dinput = to_operand(dy * torch.where(torch.as_tensor(p, device=dy.device) == 0, 0, slope), a)
+        if isinstance(p, Tensor):
+            base = torch.as_tensor(a, dtype=dy.dtype, device=dy.device)
+            dexponent = to_operand(dy * torch.where((base == 0) & (p >= 0), 0, y * torch.log(base)), p)
+        return dinput, dexponent
+
+
+class ReversedPow(Rule, functions=[Tensor.__rpow__]):
+    """y = b^p: a power with the operands swapped, as in `2 ** x`.
+
+    Derivation. dp = dy y log(b), with the convention of `Pow`.
+    """
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        yield case("number", torch.tensor([0.7, -1.5, 2.0]), 3)
+        yield case("zero", torch.tensor([0.7, 2.0]), 0, smooth=False)
+
+    @staticmethod
+    def forward(input: Tensor, other: float) -> tuple[Any, Any]:
+        return Pow.forward(other, input)
+
+    @staticmethod
+    def backward(cache: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        return Pow.backward(cache, dy)[1:]

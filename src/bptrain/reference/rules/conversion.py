@@ -1,0 +1,78 @@
+"""Copies, other dtypes, other devices: y = x, so dx = dy.
+
+A cast between floating dtypes rounds, which is no part of the mathematics: the reference goes through one
+dtype from end to end, so that a cast leaves x as it is. A cast to an integer has no gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bptrain.reference.rule import Case, Rule, case
+
+COPIES = [
+    *[torch.clone, Tensor.clone, Tensor.contiguous, torch.positive, Tensor.positive],
+    *[Tensor.float, Tensor.double, Tensor.half, Tensor.bfloat16],
+]
+EXACT = torch.tensor([[0.5, -1.25, 2.0], [3.0, 0.0, -0.75]])  # in every floating dtype
+
+
+class Copy(Rule, functions=COPIES):
+    """y = x, in the same or another memory format or floating dtype. Derivation. dx = dy."""
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        yield case("matrix", EXACT)
+        yield case("format", EXACT, memory_format=torch.contiguous_format)
+
+    @staticmethod
+    def forward(input: Tensor, memory_format: torch.memory_format | None = None) -> tuple[Tensor, Any]:
+        return input.clone(), None
+
+    @staticmethod
+    def backward(cache: Any, dy: Tensor) -> Tensor:
+        return dy
+
+
+class To(Rule, functions=[Tensor.to, Tensor.type_as, Tensor.cpu]):
+    """y = x on another device, or in another dtype. Derivation. dx = dy, back on the device of x."""
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        yield case("other tensor", EXACT, torch.ones(1), function=Tensor.to)
+        yield case("other tensor", EXACT, torch.ones(1), function=Tensor.type_as)
+        yield case("dtype", EXACT, torch.float16, function=Tensor.to)
+        yield case("device", EXACT, "cpu", function=Tensor.to)
+        yield case("by name", EXACT, device=torch.device("cpu"), dtype=torch.bfloat16, copy=True, function=Tensor.to)
+        yield case("cpu", EXACT, function=Tensor.cpu)
+
+    @staticmethod
+    def forward(
+        input: Tensor,
+        *target: Any,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        other: Tensor | None = None,
+        non_blocking: bool = False,
+        copy: bool = False,
+        memory_format: torch.memory_format | None = None,
+    ) -> tuple[Tensor, Any]:
+        if not target and device is None and dtype is None and other is None:
+            device = "cpu"
+        for given in (*target[:2], other):  # what may follow is `non_blocking` and `copy`
+            if isinstance(given, Tensor):
+                device, dtype = given.device, given.dtype
+            elif isinstance(given, torch.dtype):
+                dtype = given
+            elif isinstance(given, (str, torch.device)):
+                device = given
+        rounds = dtype is not None and dtype.is_floating_point and input.is_floating_point()
+        return input.to(device=device, dtype=None if rounds else dtype, copy=True), input.device
+
+    @staticmethod
+    def backward(cache: Any, dy: Tensor) -> Tensor:
+        return dy.to(cache)

@@ -1,0 +1,154 @@
+"""The console of a run: header, live bar, a line for each epoch, the verdict of the check, the results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bptrain.check.verdict import VERIFIED, failed
+from bptrain.files import Lines
+from bptrain.report.terminal import Terminal, number
+from bptrain.train.record import Checked, Evaluated, Record, Stepped
+from bptrain.train.run import Run
+
+PAUSE = 0.1  # seconds between two looks at the loss: each makes the device finish what it has begun
+COLOURS = {VERIFIED: "green", "numerical": "yellow", "unverified": "yellow"}
+
+
+class Console:
+    """Shows one run. With `quiet` nothing appears on stdout; the log gets all the same text."""
+
+    def __init__(self, quiet: bool = False, log: Lines | None = None) -> None:
+        self.terminal = Terminal(quiet, log)
+
+    def header(self, run: Run, overrides: Iterable[str] = ()) -> None:
+        """What is going to be trained, on what, with what."""
+        settings, dataset = run.settings, run.dataset
+        say = self.terminal.print
+        shape = "x".join(map(str, dataset.shape))
+        sizes = ", ".join(f"{len(part)} {name}" for name, part in dataset.parts.items())
+        kind = f"{len(dataset.classes)} classes" if dataset.classes else f"{dataset.outputs} target(s)"
+        say(f"[bold]{escape(settings.name)}[/bold]  {escape(' '.join(overrides))}".rstrip())
+        say(f"data       {escape(dataset.name)}: {dataset.task}, {shape} inputs, {kind}; {sizes}")
+        say(f"optimizer  {_named(settings.optimizer)}; scheduler {settings.scheduler.name}; loss {settings.loss.name}")
+        say(f"device     {run.device}, {settings.threads} thread{'s' if settings.threads > 1 else ''}, seed {settings.seed}")
+        table = self.terminal.table("layer", "kind", "parameters", right=("parameters",))
+        for name, kind, count in _layers(run):
+            table.add_row(escape(name), escape(kind), f"{count:,}")
+        table.add_row("total", settings.model.name, f"{sum(p.numel() for p in run.state.model.parameters()):,}")
+        say(table)
+
+    @contextmanager
+    def live(self, run: Run) -> Iterator[Callable[[Iterable[Record]], Iterator[Record]]]:
+        """Gives a function that passes records on and shows them, with a bar on a terminal."""
+        if not self.terminal.interactive:
+            yield lambda records: self._follow(run, records, None)
+            return
+        columns = [
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+        ]
+        with Progress(*columns, console=self.terminal.console, transient=True) as bar:
+            yield lambda records: self._follow(run, records, bar)
+
+    def _follow(self, run: Run, records: Iterable[Record], bar: Progress | None) -> Iterator[Record]:
+        task = bar.add_task("step", total=run.total_steps, figures="") if bar is not None else None
+        rows, start, looked, metric = 0, time.perf_counter(), 0.0, ""
+        for record in records:
+            match record:
+                case Stepped():
+                    rows += record.rows
+                    now = time.perf_counter()
+                    if bar is not None and task is not None and now - looked > PAUSE:
+                        looked = now
+                        figures = (
+                            f"loss {number(record.loss.item())}{metric}  lr {number(record.lr)}  "
+                            f"{rows / (now - start):,.0f} samples/s"
+                        )
+                        bar.update(task, completed=record.step, figures=figures)
+                case Evaluated():
+                    value = record.scores.get("validation", record.scores["train"]).get(run.monitor)
+                    metric = f"  {run.monitor} {number(value)}" if value is not None else ""
+                    self._epoch(run, record)
+                case Checked():
+                    self.verdict(record)
+            yield record
+
+    def _epoch(self, run: Run, record: Evaluated) -> None:
+        parts = "   ".join(f"{part} {_scores(scores)}" for part, scores in record.scores.items())
+        width = len(str(run.settings.fit.epochs))
+        best = "   [green]best[/green]" if record.best else ""
+        epoch = f"epoch {record.epoch:>{width}}/{run.settings.fit.epochs}"
+        self.terminal.print(f"{epoch}   {parts}   lr {number(record.lr)}{best}")
+
+    def verdict(self, checked: Checked) -> None:
+        """One line for a check that found nothing wrong, else the table of the calls that are."""
+        report = checked.report
+        if report.ok:
+            colour = COLOURS[report.verdict]
+            self.terminal.print(f"[{colour}]{escape(report.summary())}[/{colour}] {checked.seconds:.1f} s")
+        else:
+            self.calls(checked, only_wrong=True)
+
+    def calls(self, checked: Checked, only_wrong: bool = False) -> None:
+        """The calls of a check, each with its source, and the parameters end to end."""
+        report = checked.report
+        calls = self.terminal.table("verdict", "call", "module", "source", "error", "digits", right=("error", "digits"))
+        for row, call in zip(report.rows(), report.calls, strict=True):
+            if not only_wrong or failed(call.verdict, report.strict):
+                calls.add_row(_coloured(row[0]), *map(escape, row[1:]))
+        ends = self.terminal.table("verdict", "end to end", "error", "digits", right=("error", "digits"))
+        for name, end in {**report.parameters, **report.inputs}.items():
+            if not only_wrong or name in report.broken:
+                ends.add_row(_coloured(end.verdict), escape(name), f"{end.error:.1e}", f"{end.digits:.1f}")
+        for table in (calls, ends):
+            if table.rows:
+                self.terminal.print(table)
+        self.terminal.print(f"[{'green' if report.ok else 'red'}]{escape(report.summary())}[/]")
+
+    def closing(self, run: Run, summary: dict[str, Any], path: Path) -> None:
+        """The results, and where they lie."""
+        best, test = summary.get("best", {}), summary.get("test", {})
+        table = self.terminal.table("part", *(names := list(next(iter([test, best.get("validation"), {}]), {}) or {})))
+        if "validation" in best:
+            table.add_row("validation (best)", *(number(best["validation"][name]) for name in names))
+        if test:
+            table.add_row("test", *(number(test[name]) for name in names))
+        if table.rows:
+            self.terminal.print(table)
+        early = ", stopped early" if summary.get("stopped_early") else ""
+        self.terminal.print(
+            f"{summary['steps']:,} steps in {summary['seconds']:.1f} s ({summary['samples_per_second']:,.0f} samples/s)"
+            f"{early}; best epoch {best.get('epoch')}; seed {run.settings.seed}"
+        )
+        self.terminal.print(f"run        {escape(str(path))}")
+
+
+def _layers(run: Run) -> Iterator[tuple[str, str, int]]:
+    """Name, kind and parameters of every module that has parameters of its own or none below it."""
+    for name, module in run.state.model.named_modules():
+        own = sum(p.numel() for p in module.parameters(recurse=False))
+        if own or not any(True for _ in module.children()):
+            yield name, str(module).splitlines()[0], own
+
+
+def _named(component: Any) -> str:
+    return f"{component.name} (lr {number(component.lr)})"
+
+
+def _scores(scores: dict[str, float]) -> str:
+    return " ".join(f"{name} {value:.4f}" for name, value in scores.items())
+
+
+def _coloured(verdict: str) -> str:
+    colour = COLOURS.get(verdict, "red")
+    return f"[{colour}]{verdict}[/{colour}]"

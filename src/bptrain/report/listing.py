@@ -1,0 +1,36 @@
+"""The table of `bptrain runs`."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+
+from bptrain.report.terminal import Terminal, number
+from bptrain.runs.listing import Listed
+
+COLOURS = {"finished": "green", "failed": "red"}
+
+
+def show_runs(runs: list[Listed]) -> None:
+    """A row for each run: where it is, how it ended, its monitored metric, its gradients' verdict."""
+    terminal = Terminal()
+    if not runs:
+        terminal.print("no runs yet: `bptrain` trains the default experiment")
+        return
+    table = terminal.table(
+        "run", "status", "metric", "validation", "test", "epochs", "seconds", "gradients", "overrides"
+    )
+    for run in runs:
+        validation, test = run.score("validation"), run.score("test")
+        colour = COLOURS.get(run.status, "yellow")
+        table.add_row(
+            escape(str(run.path)),
+            f"[{colour}]{run.status}[/{colour}]",
+            escape(str(run.summary.get("monitor", ""))),
+            number(validation[1]) if validation else "-",
+            number(test[1]) if test else "-",
+            str(run.summary.get("epochs", "-")),
+            str(run.summary.get("seconds", "-")),
+            escape(str((run.summary.get("gradients") or {}).get("verdict", "-"))),
+            escape(" ".join(run.overrides)),
+        )
+    terminal.print(table)

@@ -1,0 +1,1 @@
+"""Run directories: written while a run trains, read and listed afterwards."""

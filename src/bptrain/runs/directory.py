@@ -1,0 +1,79 @@
+"""The directory of a run: where it lies and what stands in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from bptrain import files
+
+if TYPE_CHECKING:
+    from bptrain.config.compose import Config
+
+
+OUTPUTS = Path("outputs")
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """`outputs/<name>/<date>_<time>/`, or `outputs/<name>/sweeps/<date>_<time>/<number>/` for a job of a sweep."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, name: str) -> RunDirectory:
+        return cls(_fresh(OUTPUTS / name))
+
+    def write_config(self, config: Config, name: str) -> None:
+        """Hydra's own record of a run, where tools look for it."""
+        files.make_directory(self.path / ".hydra")
+        hydra = {
+            "job": {"name": name, "override_dirname": ",".join(config.overrides)},
+            "run": {"dir": str(self.path)},
+            "overrides": {"task": list(config.overrides), "hydra": []},
+            "runtime": {"cwd": str(Path.cwd()), "output_dir": str(self.path.absolute())},
+        }
+        files.write(self.path / ".hydra" / "config.yaml", config.text)
+        files.write(self.path / ".hydra" / "overrides.yaml", _yaml(list(config.overrides)))
+        files.write(self.path / ".hydra" / "hydra.yaml", _yaml({"hydra": hydra}))
+
+    def write_json(self, name: str, value: Any) -> None:
+        files.write_json(self.path / name, value)
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """A file's content; {} when it is not there or is not JSON, as in a run that was cut off."""
+        try:
+            value = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def lines(self, name: str) -> files.Lines:
+        return files.Lines(self.path / name)
+
+    def write_checkpoint(self, name: str, contents: dict[str, bytes]) -> None:
+        files.replace_directory(self.path / "checkpoints" / name, contents)
+
+
+def create_sweep(name: str) -> Path:
+    """The fresh directory of a sweep."""
+    return _fresh(OUTPUTS / name / "sweeps")
+
+
+def _fresh(parent: Path) -> Path:
+    """A new directory named after the time; of several made in the same second, each gets its own."""
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    path, number = parent / stamp, 1
+    while not files.make_directory(path):
+        number += 1
+        path = parent / f"{stamp}_{number}"
+    return path
+
+
+def _yaml(value: Any) -> str:
+    return yaml.safe_dump(value, sort_keys=False)

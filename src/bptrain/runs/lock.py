@@ -1,0 +1,76 @@
+"""The lock of a run: all that its result depends on, written before the first step."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from typing import Any
+
+from bptrain.config.compose import Config
+
+PACKAGES = ("bptrain", "torch", "numpy", "scikit-learn", "polars", "hydra-core", "omegaconf", "safetensors", "mnist1d")
+DIFF = 1_000_000  # characters of the working tree's diff that are kept
+
+
+def lock(config: Config, fingerprint: str, seed: int, device: str) -> dict[str, Any]:
+    """The lock as plain data. Imports torch."""
+    import torch
+
+    return {
+        "config": config.resolved,
+        "config_hash": config_hash(config.resolved),
+        "overrides": list(config.overrides),
+        "data": {"fingerprint": fingerprint},
+        "seed": seed,
+        "threads": torch.get_num_threads(),
+        "engine": "eager",
+        "device": device,
+        "versions": {"python": platform.python_version(), **_versions()},
+        "machine": {
+            "system": platform.platform(),
+            "processor": platform.machine(),
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            "cores": os.cpu_count(),
+        },
+        "git": _git(),
+    }
+
+
+def config_hash(resolved: dict[str, Any]) -> str:
+    """SHA-256 in hex over a resolved config, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(resolved, sort_keys=True).encode()).hexdigest()
+
+
+def _versions() -> dict[str, str | None]:
+    def version(package: str) -> str | None:
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            return None
+
+    return {package: version(package) for package in PACKAGES}
+
+
+def _git() -> dict[str, str] | None:
+    """Commit and uncommitted changes of the working directory's repository; None outside of one."""
+    commit = _ask_git("rev-parse", "HEAD")
+    if not commit:
+        return None
+    return {"commit": commit.strip(), "diff": (_ask_git("diff", "HEAD") or "")[:DIFF]}
+
+
+def _ask_git(*words: str) -> str | None:
+    # A repository's own settings can name programs for git to run: none of them is wanted here.
+    safe = ["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]
+    options = ["--no-ext-diff", "--no-textconv"] if words[0] == "diff" else []
+    try:
+        done = subprocess.run(
+            ["git", *safe, *words[:1], *options, *words[1:]], capture_output=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else None

@@ -1,0 +1,1 @@
+"""Sweeps: a plan of trials, and what runs them."""

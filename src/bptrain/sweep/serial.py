@@ -1,0 +1,42 @@
+"""The serial executor: the trials of a sweep, one after the other in this process."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from typing import Any
+
+from bptrain import files
+from bptrain.report.sweep import SweepConsole
+from bptrain.runs.directory import create_sweep
+from bptrain.sweep.job import train
+from bptrain.sweep.plan import Trial
+
+
+def run_all(trials: list[Trial], quiet: bool = False) -> bool:
+    """Runs every trial, whatever becomes of the others; True when all of them finished.
+
+    `sweep.json` in the sweep's directory is kept up to date: what each trial was and came to.
+    """
+    path = create_sweep(trials[0].settings.name)
+    console = SweepConsole(quiet, len(trials), path)
+    ledger: list[dict[str, Any]] = []
+    with console:
+        for trial in trials:
+            console.start(trial.number, trial.words)
+            ledger.append({"number": trial.number, "overrides": list(trial.words), "status": "running"})
+            files.write_json(path / "sweep.json", {"trials": ledger})
+            job = path / str(trial.number)
+            files.make_directory(job)
+            try:
+                summary = train(trial.config, trial.settings, job, quiet=True)
+                ledger[-1].update(status=summary["status"], monitor=summary["monitor"], mode=summary["mode"])
+                ledger[-1].update(best=summary.get("best"), test=summary.get("test"), seconds=summary["seconds"])
+            except Exception as error:
+                if os.environ.get("BPTRAIN_TRACEBACK") == "1":
+                    traceback.print_exc()
+                ledger[-1].update(status="failed", reason=str(error) or type(error).__name__)
+            files.write_json(path / "sweep.json", {"trials": ledger})
+            console.end(ledger[-1])
+    console.table(ledger)
+    return all(entry["status"] == "finished" for entry in ledger)

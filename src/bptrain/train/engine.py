@@ -1,0 +1,70 @@
+"""Step engines: what carries out one step. `Eager` is the plain truth that the others are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from bptrain.data.dataset import Part
+from bptrain.train.state import State
+
+
+class Engine(Protocol):
+    """A step: takes the row indices of its batches, changes the state, returns the mean loss on the device."""
+
+    def step(self, batches: Sequence[Tensor]) -> Tensor: ...
+
+
+class Eager:
+    """Forward propagation, error, backward propagation and weight adjustment, one torch call after the other."""
+
+    def __init__(self, state: State, loss: nn.Module, part: Part, clip: float | None = None) -> None:
+        self.model, self.optimizer, self.loss, self.clip = state.model, state.optimizer, loss, clip
+        self.inputs, self.targets = part.inputs, part.targets
+        self.parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
+
+    def step(self, batches: Sequence[Tensor]) -> Tensor:
+        self.optimizer.zero_grad()
+        loss = self._gradient(batches)
+        self.optimizer.step()
+        return loss
+
+    def _gradient(self, batches: Sequence[Tensor]) -> Tensor:
+        """Adds the gradient of the mean loss over all rows of the batches to the parameters; returns that loss.
+
+        A batch of b of the n rows counts b/n, so that several batches give the gradient of their union.
+        """
+        if len(batches) == 1:
+            total = self.loss(self.model(self.inputs[batches[0]]), self.targets[batches[0]])
+            total.backward()
+            total = total.detach()
+        else:
+            rows = sum(map(len, batches))
+            total = torch.zeros((), device=self.inputs.device)
+            for batch in batches:
+                loss = self.loss(self.model(self.inputs[batch]), self.targets[batch]) * (len(batch) / rows)
+                loss.backward()
+                total += loss.detach()
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        return total
+
+
+class LineSearch(Eager):
+    """The step of an optimizer that evaluates the loss several times itself, such as L-BFGS."""
+
+    def step(self, batches: Sequence[Tensor]) -> Tensor:
+        first: list[Tensor] = []
+
+        def closure() -> Tensor:
+            self.optimizer.zero_grad()
+            loss = self._gradient(batches)
+            first.append(loss)
+            return loss
+
+        closure_type: Callable[[], Tensor] = closure
+        self.optimizer.step(closure_type)  # type: ignore[arg-type]
+        return first[0]

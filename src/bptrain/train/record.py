@@ -1,0 +1,57 @@
+"""Records: what `fit` yields. Who wants to show, write or stop reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bptrain.check.report import GradientReport
+
+Scores = dict[str, float]  # 'loss' and each metric by name
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The gradients of the batch before `step` were compared with the reference backprop."""
+
+    step: int
+    seconds: float
+    report: GradientReport
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """One step was made. `loss` stays on the device: reading it waits for the device."""
+
+    epoch: int
+    step: int
+    rows: int
+    loss: Tensor
+    lr: float
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The end of an epoch with an evaluation: scores by part, 'train' holding the mean loss of the steps."""
+
+    epoch: int
+    step: int
+    lr: float
+    scores: dict[str, Scores]
+    best: bool  # the monitored value is the best so far
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The end: scores on the test part with the best weights, {} without such a part."""
+
+    epoch: int  # of the best weights
+    step: int
+    scores: Scores
+    early: bool  # stopped by fit.patience
+
+
+Record = Checked | Stepped | Evaluated | Tested

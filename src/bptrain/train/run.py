@@ -1,0 +1,103 @@
+"""Run: settings turned into data, network, loss and optimizer, before anything is written or trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from bptrain.config.settings import Settings
+from bptrain.data.dataset import Dataset, Part
+from bptrain.errors import Problem, RequestError
+from bptrain.metrics import Metric, Mode, metrics_for, monitored
+from bptrain.train.engine import Eager, Engine, LineSearch
+from bptrain.train.state import State
+
+
+@dataclass
+class Run:
+    """All parts of a run, the data on the device; `batch_size` is all rows for a full-batch optimizer."""
+
+    settings: Settings
+    dataset: Dataset
+    loss: nn.Module
+    state: State
+    engine: Engine
+    metrics: tuple[Metric, ...]
+    monitor: str
+    mode: Mode
+    device: torch.device
+    batch_size: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return _steps_per_epoch(self.settings, len(self.dataset.parts["train"]), self.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        return self.settings.fit.epochs * self.steps_per_epoch
+
+
+def build(settings: Settings) -> Run:
+    """The run of some settings; seeds torch's generator. RequestError with what does not fit together."""
+    torch.set_num_threads(settings.threads)
+    device = _device(settings.device)
+    dataset = settings.data.load(settings.seed)
+    torch.manual_seed(settings.seed)
+    loss = settings.loss.build(dataset).to(device)
+    model = settings.model.build(dataset.shape, settings.loss.outputs(dataset)).to(device)
+    parts = {name: Part(p.inputs.to(device), p.targets.to(device)) for name, p in dataset.parts.items()}
+    dataset = replace(dataset, parts=parts)
+    rows = len(parts["train"])
+    batch_size = rows if settings.optimizer.full_batch else min(settings.fit.batch_size, rows)
+    monitor, mode = monitored(settings.monitor, dataset.task)
+    _batches_suit_batch_norm(settings, model, rows, batch_size)
+    optimizer = settings.optimizer.build(model.parameters())
+    per_epoch = _steps_per_epoch(settings, rows, batch_size)
+    schedule = settings.scheduler.build(optimizer, settings.fit.epochs * per_epoch, per_epoch)
+    state = State(model, optimizer, schedule)
+    engine = (LineSearch if settings.optimizer.closure else Eager)(state, loss, parts["train"], settings.fit.clip)
+    _forward_once(model, parts["train"], settings.loss.outputs(dataset))
+    return Run(settings, dataset, loss, state, engine, metrics_for(dataset.task), monitor, mode, device, batch_size)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        found = torch.accelerator.current_accelerator(check_available=True)
+        return found if found is not None else torch.device("cpu")
+    device = torch.device(name)
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available[device.type] or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
+        raise RequestError(Problem("device", f"this machine has no '{name}'.", "Write device=cpu or device=auto."))
+    return device
+
+
+def _steps_per_epoch(settings: Settings, rows: int, batch_size: int) -> int:
+    batches = max(1, rows // batch_size) if settings.fit.drop_last else math.ceil(rows / batch_size)
+    return math.ceil(batches / settings.fit.accumulate)
+
+
+def _batches_suit_batch_norm(settings: Settings, model: nn.Module, rows: int, batch_size: int) -> None:
+    """RequestError when a batch of an epoch has a single row, of which batch normalization has no variance."""
+    batch_norm = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    last = rows % batch_size or batch_size
+    if batch_norm and (batch_size == 1 or (last == 1 and not settings.fit.drop_last)):
+        what = f"leaves a batch of one of the {rows} rows, and batch normalization needs two."
+        raise RequestError(Problem("fit.batch_size", what, "Write another size, or fit.drop_last=true."))
+
+
+def _forward_once(model: nn.Module, part: Part, outputs: int) -> None:
+    """RequestError when the network can't take the data or gives another shape; changes nothing in it."""
+    rows = part.inputs[:2]
+    model.eval()
+    try:
+        with torch.no_grad():
+            shape = tuple(model(rows).shape)
+    except RuntimeError as error:
+        raise RequestError(Problem("model", f"fails on inputs of shape {tuple(rows.shape)}: {error}")) from error
+    finally:
+        model.train()
+    if shape != (len(rows), outputs):
+        raise RequestError(Problem("model", f"gives outputs of shape {shape}, not {(len(rows), outputs)}."))

@@ -1,0 +1,41 @@
+"""State: all that a run needs to go on from where it is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from bptrain.schedulers import Schedule
+
+
+@dataclass
+class State:
+    """What training changes. The engine advances it, checkpoints write it, the check starts from it.
+
+    The generators belong to it too, but they are torch's own (`torch.get_rng_state`): dropout draws
+    from there. The position in the data order is (epoch, step), since the order is a function of seed
+    and epoch. `best` is the monitored value with lower better, `weights` the model's at that time.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    schedule: Schedule
+    epoch: int = 0
+    step: int = 0
+    best: float = math.inf
+    best_epoch: int = 0
+    best_step: int = 0
+    stale: int = 0  # evaluations since the best one
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def improved(self, value: float) -> bool:
+        """Takes in a monitored value, lower is better; True when it is the best so far."""
+        if not value < self.best and self.weights:
+            self.stale += 1
+            return False
+        self.best, self.best_epoch, self.best_step, self.stale = value, self.epoch, self.step, 0
+        self.weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        return True
