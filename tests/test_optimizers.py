@@ -119,7 +119,7 @@ def test_lbfgs_with_line_search_solves_least_squares():
     torch.manual_seed(0)
     a, y = torch.randn(9, 4, dtype=torch.float64), torch.randn(9, dtype=torch.float64)
     w = torch.nn.Parameter(torch.zeros(4, dtype=torch.float64))
-    made = LBFGS(line_search_fn="strong_wolfe").build([w])
+    made = LBFGS(lr=30.0, line_search_fn="strong_wolfe").build([w])  # far too long a step without the search
 
     def closure():
         made.zero_grad()

@@ -115,12 +115,12 @@ def test_plateau_is_that_of_torch(patience, cooldown, min_lr):
     torch.manual_seed(0)
     values = [math.nan, *(torch.randn(40) * 0.1).cumsum(0).tolist(), math.nan]
     mine, theirs = optimizer(), optimizer()
-    ours = Plateau(factor=0.5, patience=patience, threshold=0.01, cooldown=cooldown, min_lr=min_lr).build(mine, 99, 3)
+    ours = Plateau(factor=0.5, patience=patience, threshold=0.1, cooldown=cooldown, min_lr=min_lr).build(mine, 99, 3)
     other = lr_scheduler.ReduceLROnPlateau(
         theirs,
         factor=0.5,
         patience=patience,
-        threshold=0.01,
+        threshold=0.1,
         threshold_mode="abs",
         cooldown=cooldown,
         min_lr=min_lr,

@@ -9,6 +9,7 @@ import torch
 from sklearn.datasets import load_diabetes, load_digits
 
 from bptrain.config.component import components
+from bptrain.data.assemble import assemble, standardized
 from bptrain.data.bundled import Diabetes, Digits, Iris, Wine
 from bptrain.data.dataset import fingerprint
 from bptrain.data.mnist1d import MNIST1D
@@ -72,24 +73,36 @@ def test_no_global_generator_is_moved_or_used(name):
     assert components("data")[name]().load(1).fingerprint == first
 
 
-@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "diabetes", "mnist1d"])
+@pytest.mark.parametrize("name", TABLE)
 def test_statistics_are_those_of_the_training_part_alone(name):
     parts = components("data")[name](standardize=True).load(0).parts
-    train = parts["train"].inputs.double()
-    torch.testing.assert_close(train.mean(0), torch.zeros_like(train[0]), atol=1e-5, rtol=0)
-    torch.testing.assert_close(train.std(0, correction=0), torch.ones_like(train[0]), atol=1e-5, rtol=0)
-    everything = torch.cat([part.inputs for part in parts.values()]).double()
-    assert everything.mean(0).abs().max() > 1e-3
+    train = parts["train"].inputs.double().transpose(0, 1).flatten(1)  # (F, N), or (C, N * H * W)
+    zeros, ones = torch.zeros(len(train), dtype=torch.float64), torch.ones(len(train), dtype=torch.float64)
+    torch.testing.assert_close(train.mean(1), zeros, atol=1e-5, rtol=0)
+    torch.testing.assert_close(train.std(1, correction=0), ones, atol=1e-5, rtol=0)
+    everything = torch.cat([part.inputs for part in parts.values()]).double().transpose(0, 1).flatten(1)
+    assert everything.mean(1).abs().max() > 1e-4
 
 
-def test_a_pixel_that_is_constant_in_training_stays_zero():
-    raw = Digits(standardize=False).load(0).parts["train"].inputs
-    constant = (raw == raw[0]).all(0)
-    assert constant.sum() >= 3
-    train = Digits().load(0).parts["train"].inputs
-    assert not train[:, constant].any()
-    varying = train[:, ~constant].std(0, correction=0)
-    torch.testing.assert_close(varying, torch.ones_like(varying))
+def test_each_feature_of_a_table_and_each_channel_of_images_is_standardized_by_itself():
+    table = np.array([[1.0, 10.0, 7.0], [3.0, 30.0, 7.0]])
+    scaled, deviations = standardized({"train": table, "test": table[:1] + 2})
+    assert scaled["train"].tolist() == [[-1, -1, 0], [1, 1, 0]]
+    assert scaled["test"].tolist() == [[1, -0.8, 2]]
+    assert deviations.tolist() == [1, 10, 1]
+
+    images = np.random.default_rng(0).normal([[[[3.0]], [[-2.0]]]], [[[[5.0]], [[0.1]]]], (7, 2, 3, 4))
+    scaled = standardized({"train": images})[0]["train"]
+    for channel in (0, 1):
+        x = images[:, channel]
+        np.testing.assert_allclose(scaled[:, channel], (x - x.mean()) / x.std())
+
+
+def test_tensors_are_contiguous_whatever_the_arrays_are():
+    images = np.moveaxis(np.arange(24.0).reshape(2, 3, 2, 2), -1, 1)  # (2, 2, 3, 2)
+    part = assemble("x", {"train": images}, {"train": np.array([0, 1])}, ("a", "b")).parts["train"]
+    assert part.inputs.is_contiguous()
+    assert part.inputs.tolist() == images.tolist()
 
 
 def test_digits_are_the_images_of_scikit_learn():

@@ -92,7 +92,7 @@ def test_biases_are_zero_and_norms_and_slopes_stay(init):
 
 def test_default_is_what_torch_draws():
     torch.manual_seed(3)
-    ours = MLP((5,)).build((4,), 2)
+    ours = MLP((5,), init="default").build((4,), 2)
     torch.manual_seed(3)
     theirs = [nn.Linear(4, 5), nn.Linear(5, 2)]
     assert torch.equal(ours.layers[0].linear.weight, theirs[0].weight)

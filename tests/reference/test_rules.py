@@ -30,20 +30,21 @@ def double(tree):
 def call(rule: type[Rule], function, case):
     """The torch call in float64: its result, the inputs that have gradients, and the rule's own view of the call."""
     args, kwargs = double(case.args), double(case.kwargs)
-    flat = tree_flatten((args, kwargs))[0]
+    originals = bind(rule, args, kwargs)
+    flat = tree_flatten([value for name, value in originals.items() if name not in case.constant])[0]
     inputs = [t.requires_grad_() for t in flat if isinstance(t, torch.Tensor) and t.is_floating_point()]
     state = torch.get_rng_state()
     # Clones, because an in-place function may not write into a leaf nor into the arguments of the rule.
     fresh_args, fresh_kwargs = tree_map(lambda t: t.clone() if isinstance(t, torch.Tensor) else t, (args, kwargs))
     y = function(*fresh_args, **fresh_kwargs)
 
-    def again(*other_args, **other_kwargs):
+    def again(*other_args, function=function, **other_kwargs):
         with torch.random.fork_rng(devices=[]), torch.utils._python_dispatch._disable_current_modes():
             torch.set_rng_state(state)
             return function(*other_args, **other_kwargs)
 
-    bound = tree_map(lambda t: t.detach().clone() if isinstance(t, torch.Tensor) else t, bind(rule, args, kwargs))
-    return y, inputs, bind(rule, args, kwargs), bound, again
+    bound = tree_map(lambda t: t.detach().clone() if isinstance(t, torch.Tensor) else t, originals)
+    return y, inputs, originals, bound, again
 
 
 def cotangent(y):

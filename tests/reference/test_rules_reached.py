@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bptrain.reference.backprop import NoRule, backprop, evaluate
+from bptrain.reference.rules.reduction import LogSumExp
 from bptrain.reference.tape import Tape
 
 ACTIVATIONS = """
@@ -103,6 +104,8 @@ EXPRESSIONS = {
     "norms": lambda x, z: x.norm() + torch.norm(z, dim=0).sum() + torch.linalg.norm(x) + x.norm(p=1, dim=1).sum(),
     "shapes": lambda x, z: x.view(4, 3).reshape(-1).unflatten(0, (2, -1)).flatten().unsqueeze(0).squeeze() * 2.0,
     "pieces": lambda x, z: torch.cat([*x.split(2, 1), *z.chunk(2, 1)], 1).unbind(0)[1] + torch.stack([x, z]).sum(),
+    "masks": lambda x, z: (1 - (x > 0.5).float()) @ x.T + (x > z).to(torch.float32) @ z.T,
+    "counts": lambda x, z: x.T @ (z > 0.5).sum(1, dtype=torch.float32) + z.mean(),
     "casts": lambda x, z: x.double().float().to(torch.float64).to(z).type_as(z).contiguous().clone() + z,
 }
 
@@ -135,10 +138,17 @@ def test_what_an_expression_calls_has_a_rule_and_gives_the_gradient_of_autograd(
             torch.testing.assert_close(run.gradients[variable].float(), leaf.grad, rtol=1e-4, atol=1e-5)
 
 
+def test_the_logsumexp_of_nothing_but_minus_infinity_is_minus_infinity():
+    y, _ = LogSumExp.forward(torch.tensor([[-torch.inf, -torch.inf], [0.0, -torch.inf]]), 1)
+    assert y.tolist() == [-torch.inf, 0.0]
+
+
 BEYOND = {
     "singular values": lambda x: torch.linalg.norm(x, 2),
     "matrix norm 'nuc'": lambda x: torch.norm(x, "nuc"),
     "order 0": lambda x: torch.linalg.vector_norm(x, 0),
+    "to or from integers": lambda x: x.to(torch.int32),
+    "from integers": lambda x: (x > 0.5).float(),
     "only integers can be sizes": lambda x: x.view(torch.int32),
 }
 

@@ -7,14 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
+from hydra import version
+from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra._internal.core_plugins import basic_launcher, basic_sweeper  # noqa: F401 - options of Hydra's own defaults
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.core_plugins.importlib_resources_config_source import ImportlibResourcesConfigSource
+from hydra._internal.core_plugins.structured_config_source import StructuredConfigSource
+from hydra._internal.hydra import Hydra
+from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from hydra.types import RunMode
+from omegaconf import OmegaConf, open_dict
 
 from bptrain.config.read import INVALID, read
 from bptrain.config.settings import Settings
@@ -63,20 +69,34 @@ def compose(words: list[str], config_dir: str | None = None, config_name: str | 
     overrides = [_checked(override, tree, problems) for override in parse(words)]
     if problems:
         raise RequestError(problems)
-    user, *ours = tree.roots
-    # Hydra's way to add a folder behind the first one.
-    search = [f'hydra.searchpath=["file://{root}"]' for root in ours]
-    GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(version_base="1.3", config_dir=str(user)):
-            composed = hydra_compose(name, search + overrides)
+        composed = _hydra(tree).compose_config(name, overrides, RunMode.RUN, from_shell=False)
+        with open_dict(composed):
+            composed.pop("hydra", None)
         text = OmegaConf.to_yaml(composed)
         resolved = OmegaConf.to_container(composed, resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except Exception as error:  # a file of somebody's can make Hydra, OmegaConf and the YAML reader fail in any way
         raise RequestError(_explain(error)) from error
-    except yaml.YAMLError as error:
-        raise RequestError(Problem("config", f"is not YAML: {_one_line(error)}")) from error
     return Config(tuple(words), text, resolved)  # type: ignore[arg-type]
+
+
+def _hydra(tree: Tree) -> Hydra:
+    """Hydra with all folders of the tree on its search path, in their order.
+
+    `initialize_config_dir` takes one folder, and its way to add others comes too late for the config to
+    start from; this is what it does, for several. What it needs is registered by hand, so that no plug-in
+    is looked for and none can run.
+    """
+    version.setbase("1.3")
+    for source in (FileConfigSource, ImportlibResourcesConfigSource, StructuredConfigSource):
+        SourcesRegistry.instance().register(source)
+    path = ConfigSearchPathImpl()
+    path.append("hydra", "pkg://hydra.conf")
+    for root in tree.roots:
+        path.append("main", f"file://{root}")
+    path.append("schema", "structured://")
+    GlobalHydra.instance().clear()
+    return Hydra.create_main_hydra2("bptrain", path)
 
 
 def settings_of(config: Config) -> Settings:
@@ -93,11 +113,11 @@ def _checked(override: Override, tree: Tree, problems: list[Problem]) -> str:
     key, text = override.key_or_group, override.input_line or ""
     if tree.is_group(key):
         value = override.value()
-        names = value if isinstance(value, list) else [value]
         options = tree.options(key)
-        for option in names:
-            if isinstance(option, str) and option.removesuffix(".yaml") not in options:
-                problems.append(Problem(key, f"there is no {key} '{option}'.", did_you_mean(option, options)))
+        for option in value if isinstance(value, list) else [value]:
+            name = option.removesuffix(".yaml") if isinstance(option, str) else str(option)
+            if name not in options and not override.is_delete():
+                problems.append(Problem(key, f"there is no {key} '{name}'.", did_you_mean(name, options)))
         return text
     if "/" in key:
         problems.append(Problem(f"'{text}'", f"there is no group '{key}'.", did_you_mean(key, tree.groups())))

@@ -28,7 +28,7 @@ class Checkpoint:
 class Fit:
     """How long and in what portions to train."""
 
-    epochs: int = setting(40, "passes over the training part", minimum=1)
+    epochs: int = setting(60, "passes over the training part", minimum=1)
     batch_size: int = setting(32, "rows in a batch; full-batch optimizers take all rows", minimum=1)
     drop_last: bool = setting(False, "leave out the last batch of an epoch when it is smaller than the others")
     accumulate: int = setting(1, "batches whose gradients are averaged into one step", minimum=1)

@@ -14,14 +14,18 @@ if TYPE_CHECKING:
 def standardized(parts: Mapping[str, ndarray]) -> tuple[dict[str, ndarray], ndarray]:
     """Each feature minus its mean and over its standard deviation, both of the training part; and the deviations.
 
-    Arrays are (N, *shape) and each position of `shape` is a feature. One that is constant in training has a
-    deviation of 1 here, so it is 0 there.
+    Arrays are (N, F) with F features, or (N, C, ...) where a channel is a feature: its pixels or moments
+    keep their proportions, and one that is nearly constant is not blown up. A feature that is constant in
+    training has a deviation of 1 here, so it is 0 there.
     """
+    import numpy as np
     from sklearn.preprocessing import StandardScaler
 
-    scaler = StandardScaler().fit(parts["train"].reshape(len(parts["train"]), -1))
-    scaled = {name: scaler.transform(x.reshape(len(x), -1)).reshape(x.shape) for name, x in parts.items()}
-    return scaled, scaler.scale_
+    last = {name: np.moveaxis(x, 1, -1) for name, x in parts.items()}  # (N, ..., F)
+    features = parts["train"].shape[1]
+    scaler = StandardScaler().fit(last["train"].reshape(-1, features))
+    scaled = {name: scaler.transform(x.reshape(-1, features)).reshape(x.shape) for name, x in last.items()}
+    return {name: np.moveaxis(x, -1, 1) for name, x in scaled.items()}, scaler.scale_
 
 
 def assemble(
@@ -47,7 +51,7 @@ def assemble(
             scale = tuple(map(float, deviations))
     kind = np.int64 if classes else np.float32
     parts = {
-        part: Part(torch.from_numpy(x.astype(np.float32)), torch.from_numpy(targets[part].astype(kind)))
+        part: Part(torch.from_numpy(x.astype(np.float32, order="C")), torch.from_numpy(targets[part].astype(kind)))
         for part, x in inputs.items()
     }
     return Dataset(

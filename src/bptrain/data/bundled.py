@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy import ndarray
 
 SPLIT = "How the rows are shared out to training, validation and test."
-STANDARDIZE = "Scale each feature to mean 0 and deviation 1 over the training part."
+STANDARDIZE = "Scale each feature (each channel of images, signals) to mean 0, deviation 1 over the training part."
 STANDARDIZE_TARGET = "Scale the target to mean 0 and deviation 1 over the training part; metrics keep its units."
 
 

@@ -18,8 +18,8 @@ from bptrain.errors import Problem, RequestError
 class MNIST1D(Data, name="mnist1d"):
     """4000 signals for training and 1000 for the test, each (1, 40); 10 classes.
 
-    Validation comes out of the 4000. The signals come centred and scaled by one number for all of them,
-    as the published figures have them; `standardize` scales each of the 40 points by itself.
+    Validation comes out of the 4000. The signals come with mean 0 and deviation 1 over all 5000, as the
+    published figures have them; `standardize` does it again with the training part alone.
     """
 
     split: OwnTestSplit = setting(OwnTestSplit, SPLIT)

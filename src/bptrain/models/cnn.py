@@ -96,7 +96,7 @@ class CNN(Model, name="cnn"):
         flat = len(shape) == 2
         places = tuple((n + 2 * padding - kernel) // stride + 1 for n in shape[1:])
         if min(places) < 1:
-            what = f"conv {i + 1} gets {shape}, and its kernel of {kernel} does not fit with {padding} zeros at each end."
+            what = f"conv {i + 1} gets {shape}, and its kernel of {kernel} does not fit, with padding {padding}."
             raise _does_not_fit(i, what)
         width = self.channels[i] * self.activation.widening
         if problem := self.activation.problem((width, *places)):

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 class MLP(Model, name="mlp"):
     """Flattens its input, then one hidden layer for each of `sizes` and a linear head; no sizes, a linear model."""
 
-    sizes: tuple[int, ...] = setting((64, 64, 64), "units of each hidden layer", minimum=1)
+    sizes: tuple[int, ...] = setting((128, 128, 128), "units of each hidden layer", minimum=1)
     activation: Activation = setting(Sigmoid, "activation of the hidden layers")
     dropout: float = setting(0.0, "share of hidden values set to 0 while training", minimum=0, below=1)
     norm: Literal["none", "batch", "layer"] = setting("none", "normalization before each activation")
-    init: Init = setting("default", "how weights are drawn; default is torch's own way")
+    init: Init = setting("xavier_normal", "how weights are drawn; default is torch's own way")
 
     def build(self, shape: tuple[int, ...], outputs: int) -> nn.Module:
         from torch import nn

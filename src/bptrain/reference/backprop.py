@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
 from bptrain.reference.rule import Rule, bind, rule_for, run_backward, run_forward
-from bptrain.reference.tape import Call, Input, Output, Tape
+from bptrain.reference.tape import Call, Input, Tape
 
 
 class NoRule(Exception):
@@ -77,14 +77,14 @@ def _like(y: Any, gradients: list[Tensor | None]) -> Any:
 
 
 def _again(call: Call, values: Callable[[int], Tensor], dtype: torch.dtype) -> Callable:
-    """Repeats the call with other arguments in the dtype it was recorded in, under the draws it made."""
+    """Repeats the call, or calls `function`, with other arguments in the dtype it was recorded in, under its draws."""
     recorded = next((values(x.variable).dtype for x in call.inputs if values(x.variable).is_floating_point()), dtype)
 
-    def again(*args: Any, **kwargs: Any) -> Any:
+    def again(*args: Any, function: Callable = call.function, **kwargs: Any) -> Any:
         args, kwargs = tree_map(lambda x: cast(x, recorded) if isinstance(x, Tensor) else x, (args, kwargs))
         with torch.utils._python_dispatch._disable_current_modes(), torch.random.fork_rng(devices=[]):
             torch.set_rng_state(call.draws)  # type: ignore[arg-type]
-            result = call.function(*args, **kwargs)
+            result = function(*args, **kwargs)
         return tree_map(lambda x: cast(x, dtype) if isinstance(x, Tensor) else x, result)
 
     return again
@@ -223,10 +223,10 @@ def backprop(tape: Tape, loss: int, dtype: torch.dtype, teacher: bool = False) -
 
 
 def _live(tape: Tape) -> set[Call]:
-    """The calls whose result depends on a leaf with gradients on: all others are constants."""
+    """The calls whose result depends on a leaf with gradients on, not by way of integers: all others are constants."""
     reached, live = set(tape.leaves.values()), set()
     for call in tape.calls:
         if call.grad_mode and any(x.variable in reached for x in call.inputs):
             live.add(call)
-            reached.update(o.variable for o in call.outputs if isinstance(o, Output))
+            reached.update(o.variable for o in call.outputs if tape.values[o.variable].is_floating_point())
     return live

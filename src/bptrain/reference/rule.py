@@ -31,6 +31,7 @@ class Case:
     `function` is None for the rule's first function. A rule's first case runs on every function
     of the rule, the others only on the one they name. `smooth` is False where the arguments sit
     on a kink or tie on purpose: finite differences say nothing there, only the convention counts.
+    `constant` names the arguments that torch refuses a gradient, such as the weights of classes.
     `torch_rtol` is how close torch's own float64 gradient comes, where a kernel keeps a float32 constant.
     """
 
@@ -39,6 +40,7 @@ class Case:
     kwargs: dict[str, Any] = field(default_factory=dict)
     function: Callable | None = None
     smooth: bool = True
+    constant: tuple[str, ...] = ()
     torch_rtol: float = 1e-9
 
 
@@ -47,11 +49,12 @@ def case(
     *args: Any,
     function: Callable | None = None,
     smooth: bool = True,
+    constant: tuple[str, ...] = (),
     torch_rtol: float = 1e-9,
     **kwargs: Any,
 ) -> Case:
     """A Case from a call written as it would be made."""
-    return Case(label, args, kwargs, function, smooth, torch_rtol)
+    return Case(label, args, kwargs, function, smooth, constant, torch_rtol)
 
 
 class Rule:
@@ -67,6 +70,7 @@ class Rule:
     Only elementary operations are allowed in either (see ELEMENTARY). A rule with `random=True`
     gets one keyword more, `again(*args, **kwargs)`: it repeats the recorded call with other
     arguments under the very random draws the call made, so that a mask is read and not redrawn.
+    With `function=...` it calls that instead, where the call's own result would not show the mask.
     """
 
     functions: ClassVar[tuple[Callable, ...]] = ()

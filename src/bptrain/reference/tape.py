@@ -19,6 +19,7 @@ from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_flatten, tree_map
 
+_VIEWS = (Tensor.T, Tensor.mT, Tensor.H, Tensor.mH, Tensor.real, Tensor.imag)  # attributes that are functions
 _TORCH = str(Path(torch.__file__).parent)
 _HERE = (str(Path(__file__).parent), str(Path(__file__).parent.parent / "check"))
 
@@ -107,7 +108,8 @@ class Tape(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
-        if not any(isinstance(x, Tensor) for x in tree_flatten((args, kwargs))[0]):
+        flat = tree_flatten((args, kwargs))[0]
+        if _is_about_tensor(func) or not any(isinstance(x, Tensor) for x in flat):
             return func(*args, **kwargs)
         source, scope = _where()
         grad = torch.is_grad_enabled()
@@ -141,8 +143,9 @@ class Tape(TorchFunctionMode):
             if not isinstance(x, Tensor):
                 return x
             slot = Output(next(position), self._new(x))
-            if x.requires_grad and call.grad_mode:
-                x.register_hook(_store(call.output_gradients, slot.position))
+            if x.grad_fn is not None and call.grad_mode:
+                # At the node, so that what hooks on the tensor did to the gradient is seen as the call saw it.
+                x.grad_fn.register_prehook(_store_output(call.output_gradients, slot.position, x.output_nr))
             return slot
 
         call.result = tree_map(leave, result)
@@ -230,6 +233,22 @@ def _store(gradients: dict[int, Tensor], position: int) -> Callable[[Tensor], No
             gradients[position] = gradient.detach().clone()
 
     return hook
+
+
+def _store_output(gradients: dict[int, Tensor], position: int, number: int) -> Callable[[tuple], None]:
+    def hook(grad_outputs: tuple) -> None:
+        if grad_outputs[number] is not None:
+            gradients[position] = grad_outputs[number].detach().clone()
+
+    return hook
+
+
+def _is_about_tensor(func: Any) -> bool:
+    """Whether a function asks or sets something of this very tensor, so that an alias in its place would not do."""
+    name = getattr(func, "__name__", "")
+    if name in ("__get__", "__set__"):
+        return getattr(func, "__self__", None) not in _VIEWS
+    return name in ("register_hook", "register_post_accumulate_grad_hook", "retain_grad", "requires_grad_", "backward")
 
 
 def _is_in_place(func: Any, kwargs: dict) -> bool:

@@ -1,7 +1,7 @@
 """Copies, other dtypes, other devices: y = x, so dx = dy.
 
 A cast between floating dtypes rounds, which is no part of the mathematics: the reference goes through one
-dtype from end to end, so that a cast leaves x as it is. A cast to an integer has no gradient.
+dtype from end to end, so that a cast leaves x as it is. A cast to or from integers has no gradient and no rule.
 """
 
 from __future__ import annotations
@@ -14,15 +14,12 @@ from torch import Tensor
 
 from bptrain.reference.rule import Case, Rule, case
 
-COPIES = [
-    *[torch.clone, Tensor.clone, Tensor.contiguous, torch.positive, Tensor.positive],
-    *[Tensor.float, Tensor.double, Tensor.half, Tensor.bfloat16],
-]
+COPIES = [torch.clone, Tensor.clone, Tensor.contiguous, torch.positive, Tensor.positive]
 EXACT = torch.tensor([[0.5, -1.25, 2.0], [3.0, 0.0, -0.75]])  # in every floating dtype
 
 
 class Copy(Rule, functions=COPIES):
-    """y = x, in the same or another memory format or floating dtype. Derivation. dx = dy."""
+    """y = x, in the same or another memory format. Derivation. dx = dy."""
 
     @staticmethod
     def cases() -> Iterable[Case]:
@@ -32,6 +29,25 @@ class Copy(Rule, functions=COPIES):
     @staticmethod
     def forward(input: Tensor, memory_format: torch.memory_format | None = None) -> tuple[Tensor, Any]:
         return input.clone(), None
+
+    @staticmethod
+    def backward(cache: Any, dy: Tensor) -> Tensor:
+        return dy
+
+
+class Cast(Rule, functions=[Tensor.float, Tensor.double, Tensor.half, Tensor.bfloat16]):
+    """y = x in a floating dtype. Derivation. dx = dy."""
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        yield case("matrix", EXACT)
+        yield case("format", EXACT, memory_format=torch.contiguous_format)
+
+    @staticmethod
+    def forward(input: Tensor, memory_format: torch.memory_format | None = None) -> tuple[Tensor, Any]:
+        if not input.is_floating_point():
+            raise TypeError("a cast from integers has no gradient")
+        return Copy.forward(input)
 
     @staticmethod
     def backward(cache: Any, dy: Tensor) -> Tensor:
@@ -70,8 +86,9 @@ class To(Rule, functions=[Tensor.to, Tensor.type_as, Tensor.cpu]):
                 dtype = given
             elif isinstance(given, (str, torch.device)):
                 device = given
-        rounds = dtype is not None and dtype.is_floating_point and input.is_floating_point()
-        return input.to(device=device, dtype=None if rounds else dtype, copy=True), input.device
+        if dtype is not None and not (dtype.is_floating_point and input.is_floating_point()):
+            raise TypeError("a cast to or from integers has no gradient")
+        return input.to(device=device, copy=True), input.device
 
     @staticmethod
     def backward(cache: Any, dy: Tensor) -> Tensor:

@@ -1,0 +1,182 @@
+"""Configs: what composes, and what is said of what does not."""
+
+import subprocess
+import sys
+
+import pytest
+
+from bptrain.config.compose import compose, parse, settings_of
+from bptrain.errors import RequestError
+from bptrain.sweep.plan import plan
+
+# (overrides, words that must appear): one message for each, all problems of a config at once.
+WRONG = [
+    ("modle=mlp", ["modle", "Did you mean 'model'"]),
+    ("model.szies=[3]", ["model.szies", "Did you mean 'sizes'"]),
+    ("fit.epohs=3", ["fit.epohs", "Did you mean 'epochs'"]),
+    ("fit.checkpoint.evry=3", ["fit.checkpoint.evry", "Did you mean 'every'"]),
+    ("data.split.tset=0.1", ["data.split.tset", "Did you mean 'test'"]),
+    ("model.activation.nmae=relu", ["model.activation.nmae", "Did you mean 'name'"]),
+    ("model=mpl", ["model", "'mpl'", "Did you mean 'mlp'"]),
+    ("model/activation=rleu", ["model/activation", "Did you mean 'relu'"]),
+    ("model/activtion=relu", ["model/activtion", "Did you mean 'model/activation'"]),
+    ("model.activation=rleu", ["model.activation", "Did you mean 'relu'"]),
+    ("experiment=iris_mpl", ["experiment", "Did you mean 'iris_mlp'"]),
+    ("fit.batch_size=0", ["fit.batch_size", "at least 1", "not 0"]),
+    ("fit.epochs=abc", ["fit.epochs", "an integer", "'abc'"]),
+    ("fit.epochs=1.5", ["fit.epochs", "an integer", "1.5"]),
+    ("fit.epochs=true", ["fit.epochs", "an integer", "true"]),
+    ("optimizer.lr=-0.1", ["optimizer.lr", "at least 0", "-0.1"]),
+    ("optimizer.lr=nan", ["optimizer.lr", "finite"]),
+    ("optimizer.lr=inf", ["optimizer.lr", "finite"]),
+    ("optimizer.lr=null", ["optimizer.lr", "a number", "null"]),
+    ("optimizer.betas=[0.9,1.5]", ["optimizer.betas", "below 1"]),
+    ("model.sizes=8", ["model.sizes", "a list"]),
+    ("model.sizes=[8,-1]", ["model.sizes", "at least 1", "-1"]),
+    ("model.norm=bacth", ["model.norm", "none or batch or layer", "Did you mean 'batch'"]),
+    ("model.dropout=1", ["model.dropout", "below 1"]),
+    ("model=3", ["model", "3"]),
+    ("data=null", ["data"]),
+    ("fit=null", ["fit"]),
+    ("~optimizer", ["optimizer", "missing"]),
+    ("seed=-1", ["seed", "at least 0"]),
+    ("name=../x", ["name", "../x"]),
+    ("name=a/b", ["name", "a/b"]),
+    ("name=''", ["name"]),
+    ("device=gpu", ["device", "gpu", "cuda"]),
+    ("hydra.run.dir=/tmp/x", ["hydra.run.dir", "name="]),
+    ("hydra/launcher=joblib", ["hydra", "-m"]),
+    ("model.sizes=[3", ["model.sizes=[3"]),
+    ("seed=${nothing}", ["nothing"]),
+]
+
+
+@pytest.mark.parametrize(("override", "words"), WRONG, ids=[override for override, _ in WRONG])
+def test_a_wrong_override_gets_one_message_that_says_where_and_what(override, words):
+    with pytest.raises(RequestError) as caught:
+        settings_of(compose([override]))
+    assert len(caught.value.problems) == 1
+    message = str(caught.value)
+    assert "\n" not in message
+    assert len(message) < 300
+    for word in words:
+        assert word in message
+
+
+def test_all_problems_of_a_config_are_said_at_once():
+    with pytest.raises(RequestError) as caught:
+        settings_of(compose(["modle=mlp", "fit.batch_size=0", "optimizer.lr=-1", "model.szies=1"]))
+    assert {problem.where for problem in caught.value.problems} == {
+        "modle",
+        "fit.batch_size",
+        "optimizer.lr",
+        "model.szies",
+    }
+
+
+@pytest.mark.parametrize(
+    ("overrides", "path", "value"),
+    [
+        (["optimizer.lr=1e-2"], "optimizer.lr", 0.01),
+        (["optimizer.lr=1"], "optimizer.lr", 1.0),
+        (["model=gru", "model.hidden=5"], "model.hidden", 5),
+        (["model/activation=leaky_relu", "model.activation.negative_slope=0.2"], "model.activation.negative_slope", 0.2),
+        (["model.activation=gelu"], "model.activation.name", "gelu"),
+        (["experiment=mnist1d_cnn", "model.kernel=3"], "model.kernel", 3),
+        (["seed=7", "name=run${seed}"], "name", "run7"),
+        (["fit.clip=null"], "fit.clip", None),
+        (["+fit.clip=2"], "fit.clip", 2.0),
+    ],
+)
+def test_an_override_lands_where_it_says(overrides, path, value):
+    found = settings_of(compose(overrides))
+    for key in path.split("."):
+        found = getattr(found, key)
+    assert found == value
+
+
+def test_a_folder_of_the_user_comes_first(tmp_path):
+    (tmp_path / "optimizer").mkdir()
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "optimizer" / "mine.yaml").write_text("name: sgd\nlr: 0.5\n")
+    (tmp_path / "optimizer" / "adam.yaml").write_text("name: adam\nlr: 0.25\n")
+    (tmp_path / "experiment" / "own.yaml").write_text("# @package _global_\nname: own\nseed: 3\n")
+    assert settings_of(compose(["optimizer=mine"], str(tmp_path))).optimizer.lr == 0.5
+    assert settings_of(compose(["experiment=own"], str(tmp_path))).seed == 3
+    assert settings_of(compose([], str(tmp_path))).optimizer.lr == 0.25
+    (tmp_path / "small.yaml").write_text("defaults:\n  - train\n  - _self_\nfit:\n  epochs: 2\n")
+    assert settings_of(compose([], str(tmp_path), "small")).fit.epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: [", ["broken"]),
+        ("name: adam\nname: sgd\nlr: 1\n", ["broken", "duplicate"]),
+        ("defaults: 3\n", ["broken"]),
+        ("- 1\n", ["optimizer"]),
+        ("", ["optimizer"]),
+        ("_target_: os.system\n", ["optimizer"]),
+    ],
+)
+def test_a_file_that_is_no_config_is_named(tmp_path, text, words):
+    (tmp_path / "optimizer").mkdir()
+    (tmp_path / "optimizer" / "broken.yaml").write_text(text)
+    with pytest.raises(RequestError) as caught:
+        settings_of(compose(["optimizer=broken"], str(tmp_path)))
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_missing_folder_or_start_is_named(tmp_path):
+    with pytest.raises(RequestError, match="no folder"):
+        compose([], str(tmp_path / "nowhere"))
+    with pytest.raises(RequestError, match="Did you mean 'train'"):
+        compose([], None, "trian")
+
+
+def test_words_that_are_no_overrides_are_all_named():
+    with pytest.raises(RequestError) as caught:
+        parse(["a=[1", "b={", "seed=1"])
+    assert len(caught.value.problems) == 2
+
+
+def test_a_sweep_is_every_combination_the_last_key_changing_fastest():
+    trials = plan(["optimizer.lr=0.1,0.01", "seed=range(2)", "fit.epochs=3"])
+    assert [trial.words for trial in trials] == [
+        ("optimizer.lr=0.1", "seed=0"),
+        ("optimizer.lr=0.1", "seed=1"),
+        ("optimizer.lr=0.01", "seed=0"),
+        ("optimizer.lr=0.01", "seed=1"),
+    ]
+    assert [(trial.settings.optimizer.lr, trial.settings.seed) for trial in trials] == [
+        (0.1, 0),
+        (0.1, 1),
+        (0.01, 0),
+        (0.01, 1),
+    ]
+    assert {trial.settings.fit.epochs for trial in trials} == {3}
+
+
+def test_a_sweep_takes_groups_lists_and_choices():
+    assert [t.settings.model.name for t in plan(["model=mlp,gru"])] == ["mlp", "gru"]
+    assert [t.settings.model.sizes for t in plan(["model.sizes=[4],[4,5]"])] == [(4,), (4, 5)]
+    assert [t.settings.fit.clip for t in plan(["fit.clip=choice(1,2)"])] == [1.0, 2.0]
+
+
+def test_what_is_wrong_in_any_trial_is_said_before_the_first_one():
+    with pytest.raises(RequestError) as caught:
+        plan(["optimizer.lr=0.1,-1,-2", "fit.epohs=1"])
+    assert [problem.where for problem in caught.value.problems].count("optimizer.lr") == 2
+    assert [problem.where for problem in caught.value.problems].count("fit.epohs") == 1
+
+
+def test_composing_and_its_errors_load_no_torch():
+    code = (
+        "import sys\n"
+        "from bptrain.config.compose import compose, settings_of\n"
+        "settings_of(compose(['experiment=mnist1d_gru']))\n"
+        "heavy = {'torch', 'numpy', 'sklearn', 'polars', 'rich'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
