@@ -80,7 +80,11 @@ def test_all_problems_of_a_config_are_said_at_once():
         (["optimizer.lr=1e-2"], "optimizer.lr", 0.01),
         (["optimizer.lr=1"], "optimizer.lr", 1.0),
         (["model=gru", "model.hidden=5"], "model.hidden", 5),
-        (["model/activation=leaky_relu", "model.activation.negative_slope=0.2"], "model.activation.negative_slope", 0.2),
+        (
+            ["model/activation=leaky_relu", "model.activation.negative_slope=0.2"],
+            "model.activation.negative_slope",
+            0.2,
+        ),
         (["model.activation=gelu"], "model.activation.name", "gelu"),
         (["experiment=mnist1d_cnn", "model.kernel=3"], "model.kernel", 3),
         (["seed=7", "name=run${seed}"], "name", "run7"),

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bptrain.check.local import check_calls
+from bptrain.check.local import check_calls, inexact
 from bptrain.check.recording import Recording, record
 from bptrain.check.report import CallReport, GradientReport
 from bptrain.check.tolerance import GradientError, compare, disturb, roundoff
@@ -73,6 +73,8 @@ def _end_to_end(recording: Recording, generator: torch.Generator) -> tuple[Ends,
         own.backward(recording.seeds)
         rounded.append(own.gradients)
     run.backward(seeds)
+    # Errors of kernels add up on the way, and grow where gradients cancel.
+    kernels = 100 * sum(inexact(call) for call in run.calls)
     ends = {}
     for name, theirs in recording.gradients.items():
         variable = recording.tape.leaves[name]
@@ -80,12 +82,12 @@ def _end_to_end(recording: Recording, generator: torch.Generator) -> tuple[Ends,
         if ours is None:
             ours = torch.zeros_like(recording.tape.values[variable], dtype=torch.float64)
         again = [gradients[variable] for gradients in rounded if variable in gradients]
-        error = compare(theirs, ours, again, recording.dtype)
+        error = compare(theirs, ours, again, recording.dtype, kernels)
         if variable in run.tainted and not failed(error.verdict):
             error = GradientError(error.error, error.explained, NUMERICAL)
         ends[name] = error
     values = [(recording.tape.values[v], run.value(v)) for v in seeds]
-    losses = [compare(theirs, ours, [ours], recording.dtype) for theirs, ours in values]
+    losses = [compare(theirs, ours, [ours], recording.dtype, kernels) for theirs, ours in values]
     return ends, max(losses, key=lambda error: error.error, default=GradientError(0.0, 0.0, VERIFIED))
 
 

@@ -14,12 +14,19 @@ from bptrain.check.report import CallReport
 from bptrain.check.tolerance import GradientError, compare, disturb, roundoff
 from bptrain.check.verdict import NUMERICAL, REFERENCE_WRONG, UNVERIFIED, WRONG, worst
 from bptrain.reference.backprop import Evaluation, NoRule, cast, evaluate
+from bptrain.reference.rule import rule_for
 from bptrain.reference.tape import Call, Input
 
 
 def check_calls(recording: Recording, generator: torch.Generator) -> list[CallReport]:
     """A report on every call that autograd went back through."""
     return [_check(call, recording, generator) for call in recording.tape.calls if _took_part(call)]
+
+
+def inexact(call: Call) -> float:
+    """The relative error that torch's kernel is known to make in this call."""
+    rule = rule_for(call.function)
+    return rule.inexact if rule is not None else 0.0
 
 
 def _took_part(call: Call) -> bool:
@@ -47,7 +54,7 @@ def _check(call: Call, recording: Recording, generator: torch.Generator) -> Call
                 continue
             gradient = torch.zeros_like(theirs, dtype=torch.float64)
         again = [g for _, g in (other.get(position, ("", None)) for other in rounded) if g is not None]
-        error = compare(theirs, gradient, again, dtype)
+        error = compare(theirs, gradient, again, dtype, inexact(call))
         if error.verdict == WRONG:
             error, saying = _arbitrate(call, exact, values, position, theirs, gradient, error)
             sayings.append(saying)

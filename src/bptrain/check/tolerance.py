@@ -54,10 +54,13 @@ def disturb(gradient: Tensor, unit: float, generator: torch.Generator) -> Tensor
     return gradient * (1 + 4 * unit * (noise - 0.5))
 
 
-def compare(theirs: Tensor | None, ours: Tensor, rounded: list[Tensor], dtype: torch.dtype) -> GradientError:
+def compare(
+    theirs: Tensor | None, ours: Tensor, rounded: list[Tensor], dtype: torch.dtype, inexact: float = 0.0
+) -> GradientError:
     """Autograd's gradient, None for no gradient at all, against the reference's, both of the same shape.
 
     `rounded` holds the reference's gradient again, under rounding: what differs there is explained.
+    `inexact` is a relative error that torch's kernel is known to make.
     """
     ours = ours.double()
     size = _largest(ours)
@@ -65,7 +68,7 @@ def compare(theirs: Tensor | None, ours: Tensor, rounded: list[Tensor], dtype: t
     spread = max([unit * size, *(_largest(again.double() - ours) for again in rounded)])
     allowed = FACTOR.get(dtype, DEFAULT_FACTOR) * spread
     # A gradient below the smallest normal number is rounded to it or to zero.
-    allowed += 2 * torch.finfo(dtype).tiny
+    allowed += 2 * torch.finfo(dtype).tiny + inexact * size
     apart = size if theirs is None else _largest(theirs.double() - ours) if theirs.shape == ours.shape else math.inf
     if math.isnan(apart):  # the same NaN on both sides is agreement on a diverged value
         same = theirs is not None and torch.equal(theirs.isnan(), ours.isnan())

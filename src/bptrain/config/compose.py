@@ -111,6 +111,9 @@ def settings_of(config: Config) -> Settings:
 def _checked(override: Override, tree: Tree, problems: list[Problem]) -> str:
     """The override as Hydra shall see it; what it names and is not there is added to `problems`."""
     key, text = override.key_or_group, override.input_line or ""
+    if override.is_sweep_override():
+        problems.append(Problem(f"'{text}'", "has several values.", "Add -m to train one network for each."))
+        return text
     if tree.is_group(key):
         value = override.value()
         options = tree.options(key)

@@ -23,10 +23,11 @@ def read(cls: type, value: Any, where: str, problems: list[Problem]) -> Any:
     hints = _hints(cls)
     named = isinstance(cls, type) and issubclass(cls, Component)
     owner = f"{cls.group}={cls.name}" if named else (where or "the config")  # type: ignore[attr-defined]
+    known = [*fields, *(["name"] if named else [])]
     before = len(problems)
     for key in value:
-        if key not in fields and not (named and key == "name"):
-            problems.append(Problem(join(where, key), f"is not a key of {owner}.", _meant(key, fields, where)))
+        if key not in known:
+            problems.append(Problem(join(where, key), f"is not a key of {owner}.", did_you_mean(str(key), known)))
     settings = {}
     for name, field in fields.items():
         if value.get(name, "???") != "???":  # how Hydra writes a value that must be given
@@ -34,7 +35,7 @@ def read(cls: type, value: Any, where: str, problems: list[Problem]) -> Any:
             if found is not INVALID:
                 settings[name] = found
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            problems.append(Problem(join(where, name), "is missing.", str(field.metadata.get("help", ""))))
+            problems.append(Problem(join(where, name), "is missing.", _sentence(field.metadata.get("help", ""))))
     if len(problems) > before:
         return INVALID
     try:
@@ -153,8 +154,8 @@ def _choice(hint: Any, value: Any) -> str:
     return did_you_mean(value, choices, fallback=False) if isinstance(value, str) and choices else ""
 
 
-def _meant(key: Any, fields: dict, where: str) -> str:
-    return did_you_mean(str(key), fields)
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:].removesuffix(".") + "." if words else ""
 
 
 def show(value: Any) -> str:

@@ -71,14 +71,17 @@ class Rule:
     gets one keyword more, `again(*args, **kwargs)`: it repeats the recorded call with other
     arguments under the very random draws the call made, so that a mask is read and not redrawn.
     With `function=...` it calls that instead, where the call's own result would not show the mask.
+    `inexact` is the relative error that torch's own kernel makes in any dtype, for instance by
+    rounding a constant to float32.
     """
 
     functions: ClassVar[tuple[Callable, ...]] = ()
     random: ClassVar[bool] = False
+    inexact: ClassVar[float] = 0.0
 
-    def __init_subclass__(cls, functions: Iterable[Any] = (), random: bool = False) -> None:
+    def __init_subclass__(cls, functions: Iterable[Any] = (), random: bool = False, inexact: float = 0.0) -> None:
         cls.functions = tuple(functions)
-        cls.random = random
+        cls.random, cls.inexact = random, inexact
         for function in cls.functions:
             if function in _REGISTRY:
                 raise TypeError(f"{function} has two rules: {_REGISTRY[function].__name__} and {cls.__name__}")

@@ -12,7 +12,7 @@ from bptrain.config.compose import Config
 from bptrain.runs.directory import RunDirectory
 from bptrain.runs.lock import lock
 from bptrain.train.checkpoint import checkpoint
-from bptrain.train.record import Checked, Evaluated, Record, Stepped, Tested
+from bptrain.train.record import Checked, Evaluated, Finished, Record, Stepped
 from bptrain.train.run import Run
 
 
@@ -57,7 +57,7 @@ def keep(run: Run, config: Config, directory: RunDirectory, records: Iterable[Re
                         if record.best:
                             summary["best"] = {"epoch": record.epoch, "step": record.step, **record.scores}
                         _save(run, directory, record)
-                    case Tested():
+                    case Finished():
                         summary["test"] = record.scores
                         summary["stopped_early"] = record.early
                         if record.scores:

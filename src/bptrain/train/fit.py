@@ -13,7 +13,7 @@ from bptrain.check.gradients import check_gradients
 from bptrain.errors import GradientsWrong, RunFailed
 from bptrain.train.evaluation import evaluate
 from bptrain.train.order import batches, permutation
-from bptrain.train.record import Checked, Evaluated, Record, Scores, Stepped, Tested
+from bptrain.train.record import Checked, Evaluated, Finished, Record, Scores, Stepped
 from bptrain.train.run import Run
 
 
@@ -99,7 +99,7 @@ def _evaluate(run: Run, train_loss: float, lr: float) -> Evaluated:
     return Evaluated(state.epoch, state.step, lr, scores, best)
 
 
-def _test(run: Run, early: bool) -> Tested:
+def _test(run: Run, early: bool) -> Finished:
     """Scores of the best weights on the test part; the state keeps the last ones."""
     state, scores = run.state, {}
     if "test" in run.dataset.parts:
@@ -107,7 +107,7 @@ def _test(run: Run, early: bool) -> Tested:
         state.model.load_state_dict(state.weights)
         scores = _scores(run, "test")
         state.model.load_state_dict(last)
-    return Tested(state.best_epoch, state.best_step, scores, early)
+    return Finished(state.best_epoch, state.best_step, scores, early)
 
 
 def _scores(run: Run, part: str) -> Scores:

@@ -45,7 +45,7 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class Tested:
+class Finished:
     """The end: scores on the test part with the best weights, {} without such a part."""
 
     epoch: int  # of the best weights
@@ -54,4 +54,4 @@ class Tested:
     early: bool  # stopped by fit.patience
 
 
-Record = Checked | Stepped | Evaluated | Tested
+Record = Checked | Stepped | Evaluated | Finished

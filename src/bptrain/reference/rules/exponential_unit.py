@@ -64,7 +64,7 @@ class SELU(Rule, functions=[F.selu, torch.selu, torch.selu_]):
         return dy * cache
 
 
-class CELU(Rule, functions=[F.celu, torch.celu, torch.celu_]):
+class CELU(Rule, functions=[F.celu, torch.celu, torch.celu_], inexact=1e-7):
     """y = x for x > 0, else a (exp(x / a) - 1): the elu whose slope has no jump for any a.
 
     Derivation. dy/dx = 1 for x > 0, else exp(x / a), which is 1 at x = 0 too.

@@ -57,7 +57,7 @@ class ReLU6(Rule, functions=[F.relu6]):
         return Hardtanh.backward(cache, dy)
 
 
-class Hardsigmoid(Rule, functions=[F.hardsigmoid]):
+class Hardsigmoid(Rule, functions=[F.hardsigmoid], inexact=1e-7):
     """y = min(max(x + 3, 0), 6) / 6.
 
     Derivation. dy/dx = 1/6 for -3 < x < 3, else 0. Convention at the kinks x = -3 and x = 3: 0.

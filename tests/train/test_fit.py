@@ -1,0 +1,196 @@
+"""fit: what training does, and what must not change it."""
+
+import math
+
+import pytest
+import torch
+
+from bptrain.config.compose import compose, settings_of
+from bptrain.errors import GradientsWrong, RequestError, RunFailed
+from bptrain.train.fit import check_batches, fit
+from bptrain.train.order import batches, permutation
+from bptrain.train.record import Checked, Evaluated, Finished, Stepped
+from bptrain.train.run import build
+
+SMALL = ["data=iris", "model.sizes=[5]", "fit.epochs=3", "fit.batch_size=16"]
+
+
+def trained(*overrides):
+    run = build(settings_of(compose([*SMALL, *overrides])))
+    return run, list(fit(run))
+
+
+def weights(run):
+    return torch.cat([tensor.flatten().double() for tensor in run.state.model.state_dict().values()])
+
+
+def test_records_come_in_the_order_of_training():
+    run, records = trained()
+    kinds = [type(record) for record in records]
+    steps = math.ceil(len(run.dataset.parts["train"]) / 16)
+    assert kinds == [Checked, *([*[Stepped] * steps, Evaluated] * 3), Finished]
+    assert [r.step for r in records if isinstance(r, Stepped)] == list(range(1, 3 * steps + 1))
+    assert sum(r.rows for r in records if isinstance(r, Stepped)) == 3 * len(run.dataset.parts["train"])
+    assert run.total_steps == run.state.step == 3 * steps
+
+
+def test_two_runs_of_one_seed_are_equal_to_the_bit_and_of_two_seeds_are_not():
+    a, b, c = trained("model.dropout=0.3"), trained("model.dropout=0.3"), trained("model.dropout=0.3", "seed=1")
+    assert torch.equal(weights(a[0]), weights(b[0]))
+    assert [r for r in a[1] if isinstance(r, (Evaluated, Finished))] == [
+        r for r in b[1] if isinstance(r, (Evaluated, Finished))
+    ]
+    assert not torch.equal(weights(a[0]), weights(c[0]))
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn", "rnn", "gru", "lstm"])
+def test_checks_leave_training_as_it_is_to_the_bit(model):
+    overrides = [f"model={model}", "data=digits", "fit.epochs=1", "model.dropout=0.2", "fit.batch_size=256"]
+    overrides += {"mlp": ["model.norm=batch"], "cnn": ["model.norm=batch", "model.channels=[3]"]}.get(
+        model, ["model.hidden=5", "model.layers=2"]
+    )
+    checked = trained(*overrides, "check.every=2", "check.rows=9")
+    unchecked = trained(*overrides, "check.enabled=false")
+    assert sum(isinstance(r, Checked) for r in checked[1]) >= 2
+    assert not any(isinstance(r, Checked) for r in unchecked[1])
+    assert torch.equal(weights(checked[0]), weights(unchecked[0]))
+    assert checked[1][-1] == unchecked[1][-1]
+
+
+def test_evaluation_leaves_training_as_it_is_to_the_bit():
+    often, seldom = trained("model.dropout=0.3"), trained("model.dropout=0.3", "fit.evaluate=3")
+    assert torch.equal(weights(often[0]), weights(seldom[0]))
+    assert [r.epoch for r in seldom[1] if isinstance(r, Evaluated)] == [3]
+
+
+def test_a_wrong_gradient_stops_the_run_before_its_first_step(monkeypatch):
+    run = build(settings_of(compose(SMALL)))
+    run.state.model.head.register_full_backward_hook(lambda module, into, out: (into[0] * 1.01,))
+    records, before = [], weights(run)
+    with pytest.raises(GradientsWrong):
+        records.extend(iter_into(records, fit(run)))
+    assert [type(record) for record in records] == [Checked]
+    assert torch.equal(before, weights(run))
+
+
+def iter_into(records, source):
+    for record in source:
+        records.append(record)
+    return ()
+
+
+def test_accumulated_batches_make_the_step_of_their_union():
+    whole = trained("fit.batch_size=32", "optimizer=sgd", "fit.epochs=2")
+    parts = trained("fit.batch_size=8", "fit.accumulate=4", "optimizer=sgd", "fit.epochs=2")
+    assert whole[0].state.step == parts[0].state.step
+    torch.testing.assert_close(weights(whole[0]), weights(parts[0]), rtol=1e-5, atol=1e-6)
+    apart = trained("fit.batch_size=8", "optimizer=sgd", "fit.epochs=2")
+    assert not torch.allclose(weights(whole[0]), weights(apart[0]), rtol=1e-5, atol=1e-6)
+
+
+def test_clipping_bounds_the_length_of_a_step():
+    overrides = ["optimizer=sgd", "optimizer.lr=1", "fit.clip=0.001", "fit.epochs=1", "fit.batch_size=1000"]
+    run = build(settings_of(compose([*SMALL, *overrides])))
+    before = weights(run)
+    list(fit(run))
+    assert (weights(run) - before).norm() == pytest.approx(0.001, rel=1e-3)
+
+
+def test_patience_stops_after_so_many_evaluations_without_a_better_one():
+    run, records = trained("optimizer.lr=0", "fit.epochs=50", "fit.patience=3")
+    assert run.state.epoch == 4
+    assert records[-1].early
+    assert [r.best for r in records if isinstance(r, Evaluated)] == [True, False, False, False]
+    assert not trained("fit.patience=50")[1][-1].early
+
+
+def test_the_test_part_is_scored_with_the_best_weights_and_the_last_ones_stay():
+    run, records = trained("optimizer.lr=0.5", "fit.epochs=8", "monitor=loss")
+    evaluated = [r for r in records if isinstance(r, Evaluated)]
+    best = min(evaluated, key=lambda r: r.scores["validation"]["loss"])
+    assert records[-1].epoch == best.epoch != 8
+    assert [r.epoch for r in evaluated if r.best][-1] == best.epoch
+    assert not all(torch.equal(run.state.weights[k], v) for k, v in run.state.model.state_dict().items())
+
+
+def test_a_full_batch_optimizer_takes_all_rows_and_lbfgs_minimises():
+    run, records = trained("optimizer=gd", "fit.epochs=2")
+    assert [r.rows for r in records if isinstance(r, Stepped)] == [len(run.dataset.parts["train"])] * 2
+    overrides = ["optimizer=lbfgs", "optimizer.line_search_fn=strong_wolfe", "fit.epochs=3"]
+    losses = [r.loss.item() for r in trained(*overrides)[1] if isinstance(r, Stepped)]
+    assert losses[2] < losses[1] < losses[0]
+
+
+def test_the_rate_of_a_step_is_the_scheduler_s():
+    _, records = trained("scheduler=cosine", "optimizer.lr=0.1")
+    rates = [r.lr for r in records if isinstance(r, Stepped)]
+    assert rates[0] == 0.1
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 0.01
+
+
+def test_without_validation_the_training_loss_is_monitored():
+    run, records = trained("data.split.validation=0", "data.split.test=0", "fit.patience=2")
+    assert "validation" not in records[-2].scores
+    assert records[-1] == Finished(run.state.best_epoch, run.state.best_step, {}, records[-1].early)
+
+
+def test_a_loss_that_is_not_finite_fails_the_run():
+    overrides = ["data=diabetes", "loss=mse", "optimizer=sgd", "optimizer.lr=1e30", "model/activation=relu"]
+    with pytest.raises(RunFailed, match=r"epoch \d.*optimizer.lr"):
+        trained(*overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["model=cnn"], ["model", "cnn", "(4,)"]),
+        (["model=cnn", "data=digits", "model.channels=[4,4,4,4,4]"], ["conv 4", "pool"]),
+        (["model=cnn", "data=digits", "model.kernel=9", "model.padding=0"], ["conv 1", "kernel"]),
+        (["model=lstm"], ["lstm", "(4,)"]),
+        (["loss=mse"], ["loss", "cross_entropy"]),
+        (["data=diabetes"], ["loss", "mse"]),
+        (["monitor=rmse"], ["monitor", "rmse"]),
+        (["monitor=acuracy"], ["monitor", "Did you mean 'accuracy'"]),
+        (["model.norm=batch", "fit.batch_size=1"], ["fit.batch_size", "batch normalization"]),
+        (["model.norm=batch", "fit.batch_size=97"], ["fit.batch_size", "fit.drop_last"]),
+        (["loss.weight=[1,2]"], ["loss.weight", "3 classes"]),
+        (["optimizer=sgd", "optimizer.nesterov=true"], ["optimizer.nesterov", "momentum"]),
+        (["device=cuda:7"], ["device", "cuda:7"]),
+        (["data.split.test=0.9"], ["data.split", "test"]),
+    ],
+    ids=lambda value: " ".join(value) if "=" in value[0] else "",
+)
+def test_parts_that_do_not_fit_together_are_refused(overrides, words):
+    with pytest.raises(RequestError) as caught:
+        trained(*overrides)
+    for word in words:
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_check_batches_verifies_each_and_trains_nothing():
+    run = build(settings_of(compose(SMALL)))
+    before = weights(run)
+    checks = list(check_batches(run, 3))
+    assert len(checks) == 3
+    assert all(checked.report.ok for checked in checks)
+    assert torch.equal(before, weights(run))
+
+
+def test_the_order_of_rows_is_a_function_of_seed_and_epoch():
+    assert torch.equal(permutation(50, 3, 1), permutation(50, 3, 1))
+    assert not torch.equal(permutation(50, 3, 1), permutation(50, 3, 2))
+    assert not torch.equal(permutation(50, 3, 1), permutation(50, 1, 3))
+    assert sorted(permutation(50, 3, 1).tolist()) == list(range(50))
+    before = torch.get_rng_state()
+    permutation(50, 3, 1)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_last_smaller_batch_can_be_left_out():
+    order = torch.arange(10)
+    assert [len(b) for b in batches(order, 4, drop_last=False)] == [4, 4, 2]
+    assert [len(b) for b in batches(order, 4, drop_last=True)] == [4, 4]
+    assert [len(b) for b in batches(order, 5, drop_last=True)] == [5, 5]
+    assert [len(b) for b in batches(order, 20, drop_last=True)] == [10]
