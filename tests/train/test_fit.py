@@ -12,11 +12,13 @@ from bptrain.train.order import batches, permutation
 from bptrain.train.record import Checked, Evaluated, Finished, Stepped
 from bptrain.train.run import build
 
-SMALL = ["data=iris", "model.sizes=[5]", "fit.epochs=3", "fit.batch_size=16"]
+SMALL = ["data=iris", "fit.epochs=3", "fit.batch_size=16"]
+MLP = ["model.sizes=[5]"]
 
 
 def trained(*overrides):
-    run = build(settings_of(compose([*SMALL, *overrides])))
+    sizes = [] if any(word.startswith("model=") for word in overrides) else MLP
+    run = build(settings_of(compose([*SMALL, *sizes, *overrides])))
     return run, list(fit(run))
 
 
@@ -105,7 +107,7 @@ def test_patience_stops_after_so_many_evaluations_without_a_better_one():
 
 
 def test_the_test_part_is_scored_with_the_best_weights_and_the_last_ones_stay():
-    run, records = trained("optimizer.lr=0.5", "fit.epochs=8", "monitor=loss")
+    run, records = trained("optimizer.lr=5", "fit.epochs=8", "monitor=loss")
     evaluated = [r for r in records if isinstance(r, Evaluated)]
     best = min(evaluated, key=lambda r: r.scores["validation"]["loss"])
     assert records[-1].epoch == best.epoch != 8
@@ -145,7 +147,7 @@ def test_a_loss_that_is_not_finite_fails_the_run():
     ("overrides", "words"),
     [
         (["model=cnn"], ["model", "cnn", "(4,)"]),
-        (["model=cnn", "data=digits", "model.channels=[4,4,4,4,4]"], ["conv 4", "pool"]),
+        (["model=cnn", "data=digits", "model.channels=[4,4,4,4,4]"], ["pooling 4", "(4, 1, 1)"]),
         (["model=cnn", "data=digits", "model.kernel=9", "model.padding=0"], ["conv 1", "kernel"]),
         (["model=lstm"], ["lstm", "(4,)"]),
         (["loss=mse"], ["loss", "cross_entropy"]),

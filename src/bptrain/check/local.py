@@ -14,6 +14,7 @@ from bptrain.check.report import CallReport
 from bptrain.check.tolerance import GradientError, compare, disturb, roundoff
 from bptrain.check.verdict import NUMERICAL, REFERENCE_WRONG, UNVERIFIED, WRONG, worst
 from bptrain.reference.backprop import Evaluation, NoRule, cast, evaluate
+from bptrain.reference.draws import repeated
 from bptrain.reference.rule import rule_for
 from bptrain.reference.tape import Call, Input
 
@@ -120,8 +121,7 @@ def _objective(call: Call, values: Callable[[int], Tensor], position: int) -> Ca
             return x.clone() if slot.position == position else cast(values(slot.variable), torch.float64)
 
         args, kwargs = tree_map(value, (call.args, call.kwargs))
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.set_rng_state(call.draws)  # type: ignore[arg-type]
+        with torch.no_grad(), repeated(call.draws):
             y = [t for t in tree_flatten(call.function(*args, **kwargs))[0] if isinstance(t, Tensor)]
         return sum((g.double() * y[p].double()).sum().item() for p, g in call.output_gradients.items())
 

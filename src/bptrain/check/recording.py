@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
+from bptrain.reference.draws import kept
 from bptrain.reference.tape import Tape
 
 
@@ -47,7 +48,7 @@ def record(
     parameters = dict(model.named_parameters()) if isinstance(model, nn.Module) else {}
     for parameter in parameters.values():
         parameter.grad = None
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with kept(), torch.enable_grad():
         torch.manual_seed(seed)
         with Tape(model if isinstance(model, nn.Module) else None) as tape:
             for name, leaf in leaves.items():

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
+from bptrain.reference.draws import repeated
 from bptrain.reference.rule import Rule, bind, rule_for, run_backward, run_forward
 from bptrain.reference.tape import Call, Input, Tape
 
@@ -82,8 +83,7 @@ def _again(call: Call, values: Callable[[int], Tensor], dtype: torch.dtype) -> C
 
     def again(*args: Any, function: Callable = call.function, **kwargs: Any) -> Any:
         args, kwargs = tree_map(lambda x: cast(x, recorded) if isinstance(x, Tensor) else x, (args, kwargs))
-        with torch.utils._python_dispatch._disable_current_modes(), torch.random.fork_rng(devices=[]):
-            torch.set_rng_state(call.draws)  # type: ignore[arg-type]
+        with torch.utils._python_dispatch._disable_current_modes(), repeated(call.draws):
             result = function(*args, **kwargs)
         return tree_map(lambda x: cast(x, dtype) if isinstance(x, Tensor) else x, result)
 
@@ -193,8 +193,7 @@ def _by_autograd(call: Call, values: Callable[[int], Tensor], dtype: torch.dtype
     if not leaves or isinstance(call.function, type):
         return None
     args, kwargs = tree_map(lambda x: inputs[x.position] if isinstance(x, Input) else x, (call.args, call.kwargs))
-    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
-        torch.set_rng_state(call.draws)  # type: ignore[arg-type]
+    with torch.enable_grad(), repeated(call.draws):
         y = [x for x in tree_flatten(call.function(*args, **kwargs))[0] if isinstance(x, Tensor)]
     if not any(t.requires_grad for t in y):
         return None

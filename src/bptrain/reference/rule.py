@@ -32,7 +32,6 @@ class Case:
     of the rule, the others only on the one they name. `smooth` is False where the arguments sit
     on a kink or tie on purpose: finite differences say nothing there, only the convention counts.
     `constant` names the arguments that torch refuses a gradient, such as the weights of classes.
-    `torch_rtol` is how close torch's own float64 gradient comes, where a kernel keeps a float32 constant.
     """
 
     label: str
@@ -41,7 +40,6 @@ class Case:
     function: Callable | None = None
     smooth: bool = True
     constant: tuple[str, ...] = ()
-    torch_rtol: float = 1e-9
 
 
 def case(
@@ -50,11 +48,10 @@ def case(
     function: Callable | None = None,
     smooth: bool = True,
     constant: tuple[str, ...] = (),
-    torch_rtol: float = 1e-9,
     **kwargs: Any,
 ) -> Case:
     """A Case from a call written as it would be made."""
-    return Case(label, args, kwargs, function, smooth, constant, torch_rtol)
+    return Case(label, args, kwargs, function, smooth, constant)
 
 
 class Rule:

@@ -19,6 +19,8 @@ from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_flatten, tree_map
 
+from bptrain.reference.draws import Draws
+
 _VIEWS = (Tensor.T, Tensor.mT, Tensor.H, Tensor.mH, Tensor.real, Tensor.imag)  # attributes that are functions
 _TORCH = str(Path(torch.__file__).parent)
 _HERE = (str(Path(__file__).parent), str(Path(__file__).parent.parent / "check"))
@@ -52,7 +54,7 @@ class Call:
     kwargs: dict[str, Any]
     result: Any = None  # with Output in place of each tensor
     grad_mode: bool = True
-    draws: Tensor | None = None  # state of the default generator before the call
+    draws: Draws | None = None  # before the call
     wanted: set[int] = field(default_factory=set)  # positions of the inputs that autograd should send a gradient to
     inner: list[Call] = field(default_factory=list)  # what the forward of a custom autograd.Function called
     input_gradients: dict[int, Tensor] = field(default_factory=dict)  # by position, what autograd sent back
@@ -114,7 +116,7 @@ class Tape(TorchFunctionMode):
         source, scope = _where()
         grad = torch.is_grad_enabled()
         call = Call(func, resolve_name(func) or repr(func), self._paths[-1] if self._paths else "", source, (), {})
-        call.grad_mode, call.draws, call.scope = grad, torch.get_rng_state(), scope
+        call.grad_mode, call.draws, call.scope = grad, Draws.now(), scope
         in_place = _is_in_place(func, kwargs)
         position = iter(range(sys.maxsize))
 

@@ -115,7 +115,8 @@ class Console:
         for table in (calls, ends):
             if table.rows:
                 self.terminal.print(table)
-        self.terminal.print(f"[{'green' if report.ok else 'red'}]{escape(report.summary())}[/]")
+        if report.ok:  # else the error that follows says it
+            self.terminal.print(f"[{COLOURS[report.verdict]}]{escape(report.summary())}[/]")
 
     def closing(self, run: Run, summary: dict[str, Any], path: Path) -> None:
         """The results, and where they lie."""

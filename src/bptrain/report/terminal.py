@@ -12,7 +12,7 @@ from rich.table import Table
 
 from bptrain.files import Lines
 
-WIDTH = 120  # of plain text, where there is no terminal to ask
+WIDTH = 1000  # of plain text, where there is no terminal to ask: a row of a table is one line to search
 
 
 class Terminal:
@@ -25,10 +25,11 @@ class Terminal:
         self.interactive = self.console.is_terminal and not quiet
 
     def print(self, *things: Any) -> None:
-        self.console.print(*things, soft_wrap=not any(isinstance(thing, Table) for thing in things))
+        wrap = not any(isinstance(thing, Table) for thing in things)  # a sentence is cut by the terminal, not by us
+        self.console.print(*things, soft_wrap=wrap)
         if self.log is not None:
             buffer = io.StringIO()
-            rich.console.Console(file=buffer, width=WIDTH, highlight=False).print(*things)
+            rich.console.Console(file=buffer, width=WIDTH, highlight=False).print(*things, soft_wrap=wrap)
             for line in buffer.getvalue().splitlines():
                 self.log.append(line.rstrip())
 

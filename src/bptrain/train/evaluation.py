@@ -7,21 +7,20 @@ from torch import nn
 
 from bptrain.data.dataset import Dataset
 from bptrain.metrics import Metric
+from bptrain.reference.draws import kept
 from bptrain.train.record import Scores
 
 ROWS = 4096  # that go through the model at a time: bounds the memory, and leaves the result as it is
 
 
 def evaluate(model: nn.Module, loss: nn.Module, dataset: Dataset, part: str, metrics: tuple[Metric, ...]) -> Scores:
-    """The loss and each metric on a part, in evaluation mode; torch's generator stays where it is."""
+    """The loss and each metric on a part, in evaluation mode; torch's generators stay where they are."""
     inputs, targets = dataset.parts[part].inputs, dataset.parts[part].targets
     scale = torch.tensor(dataset.target_scale, device=inputs.device)
-    drawn = torch.get_rng_state()
     model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), kept():
         outputs = torch.cat([model(rows) for rows in inputs.split(ROWS)])
         scores = {"loss": loss(outputs, targets)}
         scores |= {metric.name: metric.compute(outputs, targets, scale) for metric in metrics}
     model.train()
-    torch.set_rng_state(drawn)
     return dict(zip(scores, torch.stack([s.double() for s in scores.values()]).tolist(), strict=True))
