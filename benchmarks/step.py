@@ -128,11 +128,9 @@ def measure(words: list[str], network: Callable[[], nn.Module], repetitions: int
     steps = build(settings).total_steps
     print(f"\n{settings.name}: {settings.fit.epochs} epochs, {steps} steps; the check takes {checked.seconds:.2f} s")
     print(f"  {'':<32}{'us/step':>9}{'of fused':>10}{'of default':>12}")
-    for way, all_taken in seconds.items():
-        ratios = (median(a / b for a, b in zip(all_taken, seconds[base], strict=True)) for base in (fused, default))
-        print(
-            f"  {way:<32}{median(all_taken) / steps * 1e6:>9.0f}{next(ratios):>10.2f}{next(ratios):>12.2f}", flush=True
-        )
+    for way, times in seconds.items():
+        ratios = (median(a / b for a, b in zip(times, seconds[base], strict=True)) for base in (fused, default))
+        print(f"  {way:<32}{median(times) / steps * 1e6:>9.0f}{next(ratios):>10.2f}{next(ratios):>12.2f}", flush=True)
 
 
 def main() -> None:

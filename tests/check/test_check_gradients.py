@@ -212,3 +212,37 @@ def test_importing_bptrain_loads_no_torch():
     code = "import sys, bptrain; assert 'torch' not in sys.modules and 'hydra' not in sys.modules; bptrain.nothing"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "has no attribute 'nothing'" in done.stderr
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    "layer", [nn.Sigmoid, nn.Tanh, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus, nn.Tanhshrink, nn.Softmax]
+)
+@pytest.mark.parametrize("shift", [-30.0, -12.0, -5.0, 1e-4, 5.0, 12.0, 30.0])
+def test_a_saturated_layer_is_not_called_wrong(dtype, layer, shift):
+    """Slopes near zero come out of numbers near one: what is left is rounding, however large beside the slope."""
+    torch.manual_seed(0)
+    unit = layer(dim=1) if layer is nn.Softmax else layer()
+    model = nn.Sequential(nn.Linear(3, 4), unit, nn.Linear(4, 2)).to(dtype)
+    with torch.no_grad():
+        model[0].weight.mul_(0.1)
+        model[0].bias.copy_(torch.tensor([1.0, 1.1, 0.9, 1.05]) * shift)
+        if layer is nn.Softmax:
+            model[0].bias[1:] = 0
+    report = bptrain.check_gradients(
+        model, torch.randn(6, 3, dtype=dtype), torch.randint(2, (6,)), nn.CrossEntropyLoss()
+    )
+    assert report.ok, report
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("margin", [5.0, 14.0, 30.0, 60.0])
+def test_a_loss_near_zero_is_not_called_wrong(dtype, margin):
+    torch.manual_seed(0)
+    targets = torch.randint(3, (6,))
+    model = nn.Linear(3, 3, bias=False).to(dtype)
+    with torch.no_grad():
+        model.weight.copy_(margin * torch.eye(3))
+    inputs = nn.functional.one_hot(targets, 3).to(dtype) + 0.01 * torch.randn(6, 3, dtype=dtype)
+    report = bptrain.check_gradients(model, inputs, targets, nn.CrossEntropyLoss())
+    assert report.ok, report

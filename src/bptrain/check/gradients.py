@@ -11,7 +11,8 @@ from torch import Tensor
 from bptrain.check.local import check_calls, inexact
 from bptrain.check.recording import Recording, record
 from bptrain.check.report import CallReport, GradientReport
-from bptrain.check.tolerance import GradientError, compare, disturb, roundoff
+from bptrain.check.rounding import Stochastic
+from bptrain.check.tolerance import GradientError, coarser, compare, roundoff
 from bptrain.check.verdict import NUMERICAL, VERIFIED, failed, worst
 from bptrain.reference.backprop import forward
 
@@ -63,15 +64,14 @@ def _end_to_end(recording: Recording, generator: torch.Generator) -> tuple[Ends,
     teacher = recording.dtype is not torch.float64
     run = forward(recording.tape, torch.float64, teacher)
     seeds = {variable: seed.double() for variable, seed in recording.seeds.items()}
-    unit = roundoff(recording.dtype)
+    unit, coarse = roundoff(recording.dtype), coarser(recording.dtype)
     rounded = []
     for _ in range(2):
-        run.backward(seeds, lambda gradient: disturb(gradient, unit, generator))
-        rounded.append(dict(run.gradients))
-    if teacher:
-        own = forward(recording.tape, recording.dtype, teacher)
-        own.backward(recording.seeds)
-        rounded.append(own.gradients)
+        run.backward(seeds, Stochastic(unit, generator))
+        rounded.append((run.gradients, 1.0))
+    own = forward(recording.tape, coarse, teacher=True)
+    own.backward({variable: seed.to(coarse) for variable, seed in recording.seeds.items()})
+    rounded.append((own.gradients, unit / roundoff(coarse)))
     run.backward(seeds)
     # Errors of kernels add up on the way, and grow where gradients cancel.
     kernels = 100 * sum(inexact(call) for call in run.calls)
@@ -81,13 +81,13 @@ def _end_to_end(recording: Recording, generator: torch.Generator) -> tuple[Ends,
         ours = run.gradients.get(variable)
         if ours is None:
             ours = torch.zeros_like(recording.tape.values[variable], dtype=torch.float64)
-        again = [gradients[variable] for gradients in rounded if variable in gradients]
+        again = [(gradients[variable], share) for gradients, share in rounded if variable in gradients]
         error = compare(theirs, ours, again, recording.dtype, kernels)
         if variable in run.tainted and not failed(error.verdict):
             error = GradientError(error.error, error.explained, NUMERICAL)
         ends[name] = error
     values = [(recording.tape.values[v], run.value(v)) for v in seeds]
-    losses = [compare(theirs, ours, [ours], recording.dtype, kernels) for theirs, ours in values]
+    losses = [compare(theirs, ours, [], recording.dtype, kernels) for theirs, ours in values]
     return ends, max(losses, key=lambda error: error.error, default=GradientError(0.0, 0.0, VERIFIED))
 
 

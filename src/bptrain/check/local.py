@@ -11,7 +11,8 @@ from torch.utils._pytree import tree_flatten, tree_map
 from bptrain.check import arbiter
 from bptrain.check.recording import Recording
 from bptrain.check.report import CallReport
-from bptrain.check.tolerance import GradientError, compare, disturb, roundoff
+from bptrain.check.rounding import Stochastic
+from bptrain.check.tolerance import GradientError, coarser, compare, roundoff
 from bptrain.check.verdict import NUMERICAL, REFERENCE_WRONG, UNVERIFIED, WRONG, worst
 from bptrain.reference.backprop import Evaluation, NoRule, cast, evaluate
 from bptrain.reference.draws import repeated
@@ -42,10 +43,10 @@ def _check(call: Call, recording: Recording, generator: torch.Generator) -> Call
         return _by_differences(call, values, generator, str(reason))
     dy = {position: gradient.double() for position, gradient in call.output_gradients.items()}
     ours = exact.pull(dy)
-    unit = roundoff(dtype)
-    rounded = [exact.pull({p: disturb(g, unit, generator) for p, g in dy.items()})]
-    if dtype is not torch.float64:
-        rounded.append(evaluate(call, values, dtype).pull({p: g.to(dtype) for p, g in call.output_gradients.items()}))
+    rounded = [(Stochastic(roundoff(dtype), generator).around(call, exact)(dy), 1.0)]
+    coarse = coarser(dtype)
+    again = evaluate(call, values, coarse).pull({p: g.to(coarse) for p, g in call.output_gradients.items()})
+    rounded.append((again, roundoff(dtype) / roundoff(coarse)))
     gradients, sayings = {}, []
     for position in sorted(call.wanted):
         name, gradient = ours.get(position, (f"argument {position}", None))
@@ -54,8 +55,8 @@ def _check(call: Call, recording: Recording, generator: torch.Generator) -> Call
             if theirs is None:
                 continue
             gradient = torch.zeros_like(theirs, dtype=torch.float64)
-        again = [g for _, g in (other.get(position, ("", None)) for other in rounded) if g is not None]
-        error = compare(theirs, gradient, again, dtype, inexact(call))
+        found = [(other.get(position, ("", None))[1], share) for other, share in rounded]
+        error = compare(theirs, gradient, [(g, s) for g, s in found if g is not None], dtype, inexact(call))
         if error.verdict == WRONG:
             error, saying = _arbitrate(call, exact, values, position, theirs, gradient, error)
             sayings.append(saying)

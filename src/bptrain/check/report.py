@@ -128,7 +128,8 @@ class GradientReport:
     def summary(self) -> str:
         """One sentence: the verdict, what it covers, and the digits left; or what is wrong and where."""
         if not self.ok:
-            return "Gradients are wrong: " + "; ".join(self._faults())
+            first, *others = self._faults()
+            return f"Gradients are wrong: {first}" + (f"; and {len(others)} more." if others else ".")
         covered = sum(call.verdict == VERIFIED for call in self.calls)
         end = sum(e.verdict == VERIFIED for e in self.parameters.values())
         return (

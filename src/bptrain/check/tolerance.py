@@ -6,7 +6,11 @@ from the exact one by about as much as
   - the exact result moves when each element of dy is moved by a random relative error of size u.
 The second term sees cancellation (a sum of large terms that nearly vanishes) even where the first is
 zero by luck; it is the stochastic arithmetic of Vignes, Mathematics and Computers in Simulation 35
-(1993). One rounding of the result itself, u max|g|, is the floor.
+(1993). Where a kernel forms the slope itself by cancellation (`Rule.cancels`), each element may be off
+by u |dy| however small it is. One rounding of the result, u max|g|, is the floor.
+
+A float64 gradient has no better one to measure against. Rounding errors are proportional to u, so the
+rule's error in float32 is measured instead and scaled down by the ratio of the two roundoffs.
 """
 
 from __future__ import annotations
@@ -19,9 +23,8 @@ from torch import Tensor
 
 from bptrain.check.verdict import VERIFIED, WRONG
 
-# How many times the measured rounding is still rounding. A float64 recording has no better precision to
-# measure against, so that only the second term and the floor are known; libm's exp and tanh are off by
-# a few u, and a recurrence multiplies that by its length.
+# How many times the measured rounding is still rounding. In float64 both sides round, libm's exp and tanh
+# are off by a few u, and what is scaled down from float32 is an estimate.
 FACTOR = {torch.float64: 1e4}
 DEFAULT_FACTOR = 64.0
 
@@ -48,24 +51,29 @@ def roundoff(dtype: torch.dtype) -> float:
     return torch.finfo(dtype).eps / 2
 
 
-def disturb(gradient: Tensor, unit: float, generator: torch.Generator) -> Tensor:
-    """The gradient with a random relative error of up to 2u in each element."""
-    noise = torch.rand(gradient.shape, generator=generator, dtype=torch.float64).to(gradient.device)
-    return gradient * (1 + 4 * unit * (noise - 0.5))
+def coarser(dtype: torch.dtype) -> torch.dtype:
+    """The dtype to measure the rounding of `dtype` in: itself, but float32 for float64."""
+    return torch.float32 if dtype is torch.float64 else dtype
 
 
 def compare(
-    theirs: Tensor | None, ours: Tensor, rounded: list[Tensor], dtype: torch.dtype, inexact: float = 0.0
+    theirs: Tensor | None,
+    ours: Tensor,
+    rounded: list[tuple[Tensor, float]],
+    dtype: torch.dtype,
+    inexact: float = 0.0,
 ) -> GradientError:
     """Autograd's gradient, None for no gradient at all, against the reference's, both of the same shape.
 
-    `rounded` holds the reference's gradient again, under rounding: what differs there is explained.
+    `rounded` holds the reference's gradient again, under rounding, each with the share of its difference
+    that is explained.
     `inexact` is a relative error that torch's kernel is known to make.
     """
     ours = ours.double()
     size = _largest(ours)
     unit = roundoff(dtype)
-    spread = max([unit * size, *(_largest(again.double() - ours) for again in rounded)])
+    differences = [share * _largest(again.double() - ours) for again, share in rounded]
+    spread = max([unit * size, *filter(math.isfinite, differences)])
     allowed = FACTOR.get(dtype, DEFAULT_FACTOR) * spread
     # A gradient below the smallest normal number is rounded to it or to zero.
     allowed += 2 * torch.finfo(dtype).tiny + inexact * size

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -24,6 +24,9 @@ class NoRule(Exception):
     """No hand-written rule covers a call; the message says why."""
 
 
+Pull = Callable[[dict[int, Tensor]], dict[int, tuple[str, Tensor | None]]]
+
+
 @dataclass
 class Evaluation:
     """A call evaluated by the reference: its outputs by position, and its way back.
@@ -33,7 +36,7 @@ class Evaluation:
     """
 
     outputs: dict[int, Tensor]
-    pull: Callable[[dict[int, Tensor]], dict[int, tuple[str, Tensor | None]]]
+    pull: Pull
 
 
 def evaluate(call: Call, values: Callable[[int], Tensor], dtype: torch.dtype) -> Evaluation:
@@ -119,6 +122,12 @@ def _evaluate_custom(call: Call, values: Callable[[int], Tensor], dtype: torch.d
     return Evaluation({0: run.value(result)}, pull)
 
 
+class Rounding(Protocol):
+    """What rounding could do to a call's backward."""
+
+    def around(self, call: Call, evaluation: Evaluation) -> Pull: ...
+
+
 @dataclass
 class Run:
     """The reference's own way through a list of calls.
@@ -151,27 +160,26 @@ class Run:
             self._evaluations.append((call, evaluation))
             if not self.teacher:
                 for output in call.outputs:
-                    self._computed[output.variable] = evaluation.outputs[output.position]
+                    value = evaluation.outputs[output.position]
+                    self._computed[output.variable] = _laid_out(value, self.source(output.variable))
 
     def value(self, variable: int) -> Tensor:
         computed = self._computed.get(variable)
         return computed if computed is not None else self.source(variable)
 
-    def backward(self, seeds: dict[int, Tensor], disturb: Callable[[Tensor], Tensor] | None = None) -> None:
+    def backward(self, seeds: dict[int, Tensor], rounding: Rounding | None = None) -> None:
         """Fills `gradients`, by variable, from the gradients of some variables.
 
-        `disturb` is applied to every gradient that enters a call: with a relative error the size of the
-        rounding it shows what rounding can do to the result (Vignes 1993, stochastic arithmetic).
+        `rounding` makes every gradient that enters or leaves a call a little wrong.
         """
         self.gradients = dict(seeds)
         for call, evaluation in reversed(self._evaluations):
             dy = {o.position: self.gradients[o.variable] for o in call.outputs if o.variable in self.gradients}
             if not dy:
                 continue
-            if disturb is not None:
-                dy = {position: disturb(gradient) for position, gradient in dy.items()}
+            pull = evaluation.pull if rounding is None else rounding.around(call, evaluation)
             tainted = call in self.unruled or any(o.variable in self.tainted for o in call.outputs)
-            for position, (_, gradient) in evaluation.pull(dy).items():
+            for position, (_, gradient) in pull(dy).items():
                 if gradient is None:
                     continue
                 variable = next(x.variable for x in call.inputs if x.position == position)
@@ -206,6 +214,13 @@ def _by_autograd(call: Call, values: Callable[[int], Tensor], dtype: torch.dtype
         return {p: (f"argument {p}", g) for p, g in zip(leaves, gradients, strict=True)}
 
     return Evaluation({i: t.detach() for i, t in enumerate(y)}, pull)
+
+
+def _laid_out(value: Tensor, recorded: Tensor) -> Tensor:
+    """`value` in the memory layout of what was recorded, since a mask is drawn in the order of memory."""
+    if value.shape != recorded.shape or value.stride() == recorded.stride():
+        return value
+    return torch.empty_like(recorded, dtype=value.dtype).copy_(value)
 
 
 def forward(tape: Tape, dtype: torch.dtype, teacher: bool = False) -> Run:

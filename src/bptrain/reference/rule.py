@@ -69,16 +69,24 @@ class Rule:
     arguments under the very random draws the call made, so that a mask is read and not redrawn.
     With `function=...` it calls that instead, where the call's own result would not show the mask.
     `inexact` is the relative error that torch's own kernel makes in any dtype, for instance by
-    rounding a constant to float32.
+    rounding a constant to float32. `cancels` says that torch forms the gradient from terms of the size of dy
+    that nearly cancel at times (a saturated sigmoid, a probability near 1): what is left is rounded as they are.
     """
 
     functions: ClassVar[tuple[Callable, ...]] = ()
     random: ClassVar[bool] = False
     inexact: ClassVar[float] = 0.0
+    cancels: ClassVar[bool] = False
 
-    def __init_subclass__(cls, functions: Iterable[Any] = (), random: bool = False, inexact: float = 0.0) -> None:
+    def __init_subclass__(
+        cls,
+        functions: Iterable[Any] = (),
+        random: bool = False,
+        inexact: float = 0.0,
+        cancels: bool = False,
+    ) -> None:
         cls.functions = tuple(functions)
-        cls.random, cls.inexact = random, inexact
+        cls.random, cls.inexact, cls.cancels = random, inexact, cancels
         for function in cls.functions:
             if function in _REGISTRY:
                 raise TypeError(f"{function} has two rules: {_REGISTRY[function].__name__} and {cls.__name__}")

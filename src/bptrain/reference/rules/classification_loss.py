@@ -57,7 +57,7 @@ def _index_cases() -> Iterable[Case]:
         yield case(label, x, target, weight, ignore_index=-1, reduction=reduction, constant=("weight",))
 
 
-class CrossEntropy(Rule, functions=[F.cross_entropy]):
+class CrossEntropy(Rule, functions=[F.cross_entropy], cancels=True):
     """l = -sum_c w_c q_c log p_c, with p = softmax(x) over the classes.
 
     x is (C), (B, C) or (B, C, *), and l is (), (B) or (B, *). The target is the number of a class, an integer without
@@ -126,7 +126,7 @@ class CrossEntropy(Rule, functions=[F.cross_entropy]):
         return dinput, dtarget, dweight
 
 
-class NLLLoss(Rule, functions=[F.nll_loss]):
+class NLLLoss(Rule, functions=[F.nll_loss], cancels=True):
     """l = -w_t x_t, with x (C), (B, C) or (B, C, *) the logarithms of probabilities and t the number of a class.
 
     0 where t is ignore_index. The mean divides by the sum of the w_t.
@@ -159,7 +159,7 @@ class NLLLoss(Rule, functions=[F.nll_loss]):
         return -share * (dl.unsqueeze(_class_axis(share)) if dl.dim() else dl)
 
 
-class BinaryCrossEntropy(Rule, functions=[F.binary_cross_entropy], inexact=1e-7):
+class BinaryCrossEntropy(Rule, functions=[F.binary_cross_entropy], inexact=1e-7, cancels=True):
     """l = -w (t log x + (1 - t) log(1 - x)), with x in [0, 1], t and l (*), and w broadcast; log is cut off at -100.
 
     Derivation. dx = dl w (x - t) / (x (1 - x)) and dt = dl w (log(1 - x) - log x). Conventions of torch at the
@@ -198,7 +198,7 @@ class BinaryCrossEntropy(Rule, functions=[F.binary_cross_entropy], inexact=1e-7)
         return dl * (input - target) / (input * (1 - input)).clamp(min=1e-12), dl * (no - yes)
 
 
-class BinaryCrossEntropyWithLogits(Rule, functions=[F.binary_cross_entropy_with_logits]):
+class BinaryCrossEntropyWithLogits(Rule, functions=[F.binary_cross_entropy_with_logits], cancels=True):
     """l = -w (k t log p + (1 - t) log(1 - p)), with p = sigmoid(x); x, t and l (*), w and k (`pos_weight`) broadcast.
 
     With log p = -softplus(-x) and log(1 - p) = -x - softplus(-x), where softplus(x) = log(1 + exp(x)),

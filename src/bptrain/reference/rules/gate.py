@@ -14,7 +14,7 @@ from bptrain.reference.rule import Case, Rule, case
 from bptrain.reference.rules.sigmoid import log1p_exp, sigmoid, sigmoid_slope, tanh, tanh_slope
 
 
-class SiLU(Rule, functions=[F.silu]):
+class SiLU(Rule, functions=[F.silu], cancels=True):
     """y = x s(x) with the logistic function s; also called swish.
 
     Derivation. Product rule: dy/dx = s(x) + x s'(x). Source: Elfwing et al., arXiv 1702.03118 (2017).
@@ -34,7 +34,7 @@ class SiLU(Rule, functions=[F.silu]):
         return dy * (sigmoid(cache) + cache * sigmoid_slope(cache))
 
 
-class Mish(Rule, functions=[F.mish]):
+class Mish(Rule, functions=[F.mish], cancels=True):
     """y = x tanh(p(x)) with p(x) = log(1 + exp(x)).
 
     Derivation. p' is the logistic function s, so dy/dx = tanh(p) + x tanh'(p) s(x).
@@ -56,10 +56,10 @@ class Mish(Rule, functions=[F.mish]):
         return dy * (tanh(p) + cache * tanh_slope(p) * sigmoid(cache))
 
 
-class GELU(Rule, functions=[F.gelu]):
+class GELU(Rule, functions=[F.gelu], cancels=True):
     """y = x P(x): P is the normal distribution function, or for approximate='tanh' (1 + tanh(v / 2)) / 2.
 
-    Derivation. P(x) = erfc(-x / sqrt 2) / 2 has the slope exp(-x^2 / 2) / sqrt(2 pi). The approximation
+    Derivation. P(x) = (1 + erf(x / sqrt 2)) / 2 has the slope exp(-x^2 / 2) / sqrt(2 pi). The approximation
     is the logistic function s(v) of v = sqrt(8 / pi) (x + c x^3), c = 0.044715, with the slope
     s'(v) sqrt(8 / pi) (1 + 3 c x^2). Product rule: dy/dx = P + x P'.
     Source: Hendrycks and Gimpel, arXiv 1606.08415 (2016).
@@ -75,10 +75,10 @@ class GELU(Rule, functions=[F.gelu]):
     def forward(input: Tensor, approximate: str = "none") -> tuple[Tensor, Any]:
         if approximate == "tanh":
             v = math.sqrt(8 / math.pi) * (input + 0.044715 * input**3)
-            p = sigmoid(v)
+            p = (1 + tanh(v / 2)) / 2
             slope = sigmoid_slope(v) * math.sqrt(8 / math.pi) * (1 + 3 * 0.044715 * input**2)
         else:
-            p = torch.erfc(-input / math.sqrt(2)) / 2
+            p = (1 + torch.erf(input / math.sqrt(2))) / 2  # 0 in the far left tail, as torch's
             slope = torch.exp(-(input**2) / 2) / math.sqrt(2 * math.pi)
         return input * p, p + input * slope
 
@@ -87,7 +87,7 @@ class GELU(Rule, functions=[F.gelu]):
         return dy * cache
 
 
-class GLU(Rule, functions=[F.glu]):
+class GLU(Rule, functions=[F.glu], cancels=True):
     """y = a s(b), with x = [a, b] halved along `dim` and the logistic function s; x (..., 2N, ...), y (..., N, ...).
 
     Derivation. da = dy s(b), db = dy a s'(b), and dx = [da, db].

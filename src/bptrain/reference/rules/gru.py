@@ -77,7 +77,7 @@ def _backward(cache: Any, dh: Tensor, dfinal: State) -> tuple[Any, ...]:
 CELL = Cell(_forward, _backward)
 
 
-class GRU(Rule, functions=[torch.gru], random=True):
+class GRU(Rule, functions=[torch.gru], random=True, cancels=True):
     """Layers of gated recurrent units. Derivation. See the top of this file."""
 
     @staticmethod
@@ -107,7 +107,7 @@ class GRU(Rule, functions=[torch.gru], random=True):
         return dx, dhx, dparams
 
 
-class GRUCell(Rule, functions=[torch.gru_cell]):
+class GRUCell(Rule, functions=[torch.gru_cell], cancels=True):
     """One step of gated recurrent units. Derivation. See the top of this file."""
 
     @staticmethod

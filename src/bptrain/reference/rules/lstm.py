@@ -83,7 +83,7 @@ def _backward(cache: Any, dh: Tensor, dfinal: State) -> tuple[Any, ...]:
 CELL = Cell(_forward, _backward)
 
 
-class LSTM(Rule, functions=[torch.lstm], random=True):
+class LSTM(Rule, functions=[torch.lstm], random=True, cancels=True):
     """Layers of long short-term memory; `hx` is (h, c). Derivation. See the top of this file."""
 
     @staticmethod
@@ -113,7 +113,7 @@ class LSTM(Rule, functions=[torch.lstm], random=True):
         return dx, list(dhx), dparams
 
 
-class LSTMCell(Rule, functions=[torch.lstm_cell]):
+class LSTMCell(Rule, functions=[torch.lstm_cell], cancels=True):
     """One step of long short-term memory; `hx` and the result are (h, c). Derivation. See the top of this file."""
 
     @staticmethod

@@ -79,7 +79,7 @@ class RNN(Rule):
         return dx, dhx, dparams
 
 
-class RNNTanh(RNN, functions=[torch.rnn_tanh], random=True):
+class RNNTanh(RNN, functions=[torch.rnn_tanh], random=True, cancels=True):
     """h_t = tanh(W x_t + b + U h_(t-1) + c). Derivation. See the top of this file."""
 
     @staticmethod
@@ -146,7 +146,7 @@ class RNNCell(Rule):
         return dx, dhx, *dweights
 
 
-class RNNTanhCell(RNNCell, functions=[torch.rnn_tanh_cell]):
+class RNNTanhCell(RNNCell, functions=[torch.rnn_tanh_cell], cancels=True):
     """h' = tanh(W x + b + U h + c). Derivation. See the top of this file."""
 
     @staticmethod

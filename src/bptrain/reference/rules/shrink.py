@@ -57,7 +57,7 @@ class Softshrink(Rule, functions=[F.softshrink]):
         return torch.where(cache, dy, 0)
 
 
-class Tanhshrink(Rule, functions=[F.tanhshrink]):
+class Tanhshrink(Rule, functions=[F.tanhshrink], cancels=True):
     """y = x - tanh(x).
 
     Derivation. dy/dx = 1 - (1 - tanh(x)^2) = tanh(x)^2.

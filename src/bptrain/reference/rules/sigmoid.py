@@ -49,7 +49,7 @@ def log1p_exp(x: Tensor) -> Tensor:
 LOGISTIC = [torch.sigmoid, Tensor.sigmoid, torch.sigmoid_, Tensor.sigmoid_, torch.special.expit]
 
 
-class Sigmoid(Rule, functions=LOGISTIC):
+class Sigmoid(Rule, functions=LOGISTIC, cancels=True):
     """y = 1 / (1 + exp(-x)), x and y (*).
 
     Derivation. dy/dx = exp(-x) / (1 + exp(-x))^2 = y (1 - y); see `sigmoid_slope` for the form used.
@@ -68,7 +68,7 @@ class Sigmoid(Rule, functions=LOGISTIC):
         return dy * sigmoid_slope(cache)
 
 
-class LogSigmoid(Rule, functions=[F.logsigmoid]):
+class LogSigmoid(Rule, functions=[F.logsigmoid], cancels=True):
     """y = log(1 / (1 + exp(-x))) = -log(1 + exp(-x)), x and y (*).
 
     Derivation. dy/dx = sigmoid'(x) / sigmoid(x) = 1 - sigmoid(x) = sigmoid(-x).
@@ -87,7 +87,7 @@ class LogSigmoid(Rule, functions=[F.logsigmoid]):
         return dy * sigmoid(-cache)
 
 
-class Tanh(Rule, functions=[torch.tanh, Tensor.tanh, torch.tanh_, Tensor.tanh_]):
+class Tanh(Rule, functions=[torch.tanh, Tensor.tanh, torch.tanh_, Tensor.tanh_], cancels=True):
     """y = (exp(x) - exp(-x)) / (exp(x) + exp(-x)), x and y (*).
 
     Derivation. dy/dx = 1 - y^2; see `tanh_slope` for the form used.
@@ -106,7 +106,7 @@ class Tanh(Rule, functions=[torch.tanh, Tensor.tanh, torch.tanh_, Tensor.tanh_])
         return dy * tanh_slope(cache)
 
 
-class Softplus(Rule, functions=[F.softplus]):
+class Softplus(Rule, functions=[F.softplus], cancels=True):
     """y = log(1 + exp(b x)) / b, and x itself where b x > threshold.
 
     Derivation. dy/dx = sigmoid(b x), and 1 beyond the threshold. Convention at the jump b x = threshold:
@@ -131,7 +131,7 @@ class Softplus(Rule, functions=[F.softplus]):
         return dy * torch.where(linear, 1, sigmoid(scaled))
 
 
-class Softsign(Rule, functions=[F.softsign]):
+class Softsign(Rule, functions=[F.softsign], cancels=True):
     """y = x / (1 + |x|).
 
     Derivation. Quotient rule, with d|x|/dx = sign(x): dy/dx = (1 + |x| - x sign(x)) / (1 + |x|)^2

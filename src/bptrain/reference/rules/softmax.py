@@ -49,7 +49,7 @@ def _cases() -> Iterable[Case]:
     yield case("dtype", torch.randn(3, 2), dim=0, dtype=torch.float64)
 
 
-class Softmax(Rule, functions=[F.softmax, torch.softmax, Tensor.softmax, torch.special.softmax]):
+class Softmax(Rule, functions=[F.softmax, torch.softmax, Tensor.softmax, torch.special.softmax], cancels=True):
     """y_i = exp(x_i) / sum_k exp(x_k) along `dim`, x and y (*).
 
     Derivation. See `softmax_gradient`.
@@ -74,7 +74,7 @@ class Softmax(Rule, functions=[F.softmax, torch.softmax, Tensor.softmax, torch.s
         return softmax_gradient(y, dy, axis)
 
 
-class Softmin(Rule, functions=[F.softmin]):
+class Softmin(Rule, functions=[F.softmin], cancels=True):
     """y = softmax(-x) along `dim`.
 
     Derivation. Chain rule: dx is the negative of the gradient of softmax at -x.
@@ -95,7 +95,9 @@ class Softmin(Rule, functions=[F.softmin]):
         return -Softmax.backward(cache, dy)
 
 
-class LogSoftmax(Rule, functions=[F.log_softmax, torch.log_softmax, Tensor.log_softmax, torch.special.log_softmax]):
+class LogSoftmax(
+    Rule, functions=[F.log_softmax, torch.log_softmax, Tensor.log_softmax, torch.special.log_softmax], cancels=True
+):
     """y_i = x_i - log sum_k exp(x_k) along `dim`, x and y (*).
 
     Derivation. dy_k/dx_i = [i = k] - softmax(x)_i, so dx_i = dy_i - exp(y_i) sum_k dy_k.

@@ -1,0 +1,40 @@
+"""Rounding: the reference's backward made a little wrong, as arithmetic of some unit roundoff could make it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bptrain.reference.backprop import Evaluation, Pull
+from bptrain.reference.rule import rule_for
+from bptrain.reference.tape import Call
+
+
+@dataclass(frozen=True)
+class Stochastic:
+    """Random errors of size `unit`, drawn from a generator of the check's own."""
+
+    unit: float
+    generator: torch.Generator
+
+    def around(self, call: Call, evaluation: Evaluation) -> Pull:
+        """The call's way back with a relative error in each gradient that enters, and where the call's kernel
+        cancels an error of the size of these in each that leaves."""
+        rule = rule_for(call.function)
+        cancels = rule is not None and rule.cancels
+
+        def pull(dy: dict[int, Tensor]) -> dict[int, tuple[str, Tensor | None]]:
+            found = evaluation.pull({p: g * (1 + self._noise(g)) for p, g in dy.items()})
+            if not cancels:
+                return found
+            size = max((g.abs().max().item() for g in dy.values() if g.numel()), default=0.0)
+            return {p: (n, g if g is None else g + size * self._noise(g)) for p, (n, g) in found.items()}
+
+        return pull
+
+    def _noise(self, like: Tensor) -> Tensor:
+        """Up to 2 units either way for each element."""
+        drawn = torch.rand(like.shape, generator=self.generator, dtype=torch.float64).to(like.device)
+        return 4 * self.unit * (drawn - 0.5)
