@@ -140,7 +140,8 @@ def _layers(run: Run) -> Iterator[tuple[str, str, int]]:
     """Name, kind and parameters of every module that has parameters of its own or none below it."""
     for name, module in run.state.model.named_modules():
         own = sum(p.numel() for p in module.parameters(recurse=False))
-        if own or not any(True for _ in module.children()):
+        empty = type(module).__name__ == "Sequential"  # a model may have room for layers that its config leaves out
+        if own or not (empty or any(True for _ in module.children())):
             yield name, str(module).splitlines()[0], own
 
 

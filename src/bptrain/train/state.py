@@ -32,7 +32,8 @@ class State:
     weights: dict[str, Tensor] = field(default_factory=dict)
 
     def improved(self, value: float) -> bool:
-        """Takes in a monitored value, lower is better; True when it is the best so far."""
+        """Takes in a monitored value, lower is better and NaN the worst; True when it is the best so far."""
+        value = math.inf if math.isnan(value) else value
         if not value < self.best and self.weights:
             self.stale += 1
             return False
