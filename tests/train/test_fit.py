@@ -196,3 +196,11 @@ def test_the_last_smaller_batch_can_be_left_out():
     assert [len(b) for b in batches(order, 4, drop_last=True)] == [4, 4]
     assert [len(b) for b in batches(order, 5, drop_last=True)] == [5, 5]
     assert [len(b) for b in batches(order, 20, drop_last=True)] == [10]
+
+
+def test_the_loss_decides_between_epochs_of_equal_accuracy():
+    _, records = trained("optimizer.lr=0.01", "fit.epochs=12", "optimizer=sgd")
+    evaluated = [(r.epoch, r.scores["validation"], r.best) for r in records if isinstance(r, Evaluated)]
+    best = min(evaluated, key=lambda e: (-e[1]["accuracy"], e[1]["loss"]))
+    assert records[-1].epoch == best[0]
+    assert len([e for e in evaluated if e[1]["accuracy"] == best[1]["accuracy"]]) > 1

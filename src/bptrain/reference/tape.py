@@ -23,7 +23,8 @@ from bptrain.reference.draws import Draws
 
 _VIEWS = (Tensor.T, Tensor.mT, Tensor.H, Tensor.mH, Tensor.real, Tensor.imag)  # attributes that are functions
 _TORCH = str(Path(torch.__file__).parent)
-_HERE = (str(Path(__file__).parent), str(Path(__file__).parent.parent / "check"))
+_PACKAGE = Path(__file__).parent.parent
+_HERE = (str(_PACKAGE / "reference"), str(_PACKAGE / "check"))
 
 
 @dataclass(frozen=True)
@@ -289,4 +290,6 @@ def _defined(function: Any) -> str:
 
 def _short(file: str) -> str:
     path = Path(file)
+    if path.is_relative_to(_PACKAGE):
+        return str(path.relative_to(_PACKAGE.parent))
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file

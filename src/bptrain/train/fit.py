@@ -84,17 +84,17 @@ def _steps(run: Run, epoch: int) -> list[list[Tensor]]:
 def _evaluate(run: Run, train_loss: float, lr: float) -> Evaluated:
     """Scores of an epoch. The monitored value is the validation part's, or the training loss without one."""
     state, scores = run.state, {"train": {"loss": train_loss}}
+    monitored = loss = train_loss
     if "validation" in run.dataset.parts:
         scores["validation"] = _scores(run, "validation")
         monitored = scores["validation"][run.monitor] * (-1 if run.mode == "max" else 1)
-    else:
-        monitored = train_loss
+        loss = scores["validation"]["loss"]
     if not math.isfinite(train_loss):
         raise RunFailed(
             f"epoch {state.epoch}: the training loss is {train_loss}: training diverged. "
             "Try a lower optimizer.lr, or fit.clip=1."
         )
-    best = state.improved(monitored)
+    best = state.improved(monitored, loss)
     state.schedule.evaluated(monitored)
     return Evaluated(state.epoch, state.step, lr, scores, best)
 
