@@ -17,6 +17,9 @@ from statistics import median
 BPTRAIN = str(Path(sys.executable).with_name("bptrain"))
 HYDRA, TORCH = "import hydra", "import torch"
 STEP, EPOCH = "bptrain, to its first step", "bptrain, to the end of epoch 1"
+# The least that a training needs: torch loads half of itself when its first optimizer is made.
+ONE_STEP = f"{TORCH}; net = torch.nn.Linear(3, 2); adam = torch.optim.Adam(net.parameters()); \
+net(torch.ones(4, 3)).sum().backward(); adam.step()"
 # Each with the exit code that it has to end with.
 COMMANDS = {
     HYDRA: (0, [sys.executable, "-c", HYDRA]),
@@ -24,6 +27,7 @@ COMMANDS = {
     "bptrain runs": (0, [BPTRAIN, "runs"]),
     "bptrain, two config errors": (2, [BPTRAIN, "optimizer.lr=-1", "model.sizs=[3]"]),
     TORCH: (0, [sys.executable, "-c", TORCH]),
+    "plain torch, one step of Adam": (0, [sys.executable, "-c", ONE_STEP]),
 }
 
 
@@ -56,7 +60,7 @@ def training(folder: str) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, default=5, help="of each measurement (5)")
+    parser.add_argument("--repetitions", type=int, default=3, help="of each measurement (3)")
     repetitions = parser.parse_args().repetitions
     seconds: dict[str, list[float]] = {name: [] for name in (*COMMANDS, STEP, EPOCH)}
     with tempfile.TemporaryDirectory() as folder:

@@ -141,8 +141,8 @@ def main() -> None:
     OUTPUTS.mkdir(exist_ok=True)  # the disk that runs are written to
     with tempfile.TemporaryDirectory(prefix="benchmark_", dir=OUTPUTS) as folder:
         measure([], mlp, repetitions, Path(folder))  # the default run; the others are cut short
-        measure(["experiment=digits_cnn", "fit.epochs=8"], cnn, repetitions, Path(folder))
-        measure(["experiment=digits_gru", "fit.epochs=8"], GRU, repetitions, Path(folder))
+        measure(["experiment=digits_cnn", "fit.epochs=5"], cnn, repetitions, Path(folder))
+        measure(["experiment=digits_gru", "fit.epochs=5"], GRU, repetitions, Path(folder))
 
 
 if __name__ == "__main__":

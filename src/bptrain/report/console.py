@@ -37,9 +37,8 @@ class Console:
         say(f"[bold]{escape(settings.name)}[/bold]  {escape(' '.join(overrides))}".rstrip())
         say(f"data       {escape(dataset.name)}: {dataset.task}, {shape} inputs, {kind}; {sizes}")
         say(f"optimizer  {_named(settings.optimizer)}; scheduler {settings.scheduler.name}; loss {settings.loss.name}")
-        say(
-            f"device     {run.device}, {settings.threads} thread{'s' if settings.threads > 1 else ''}, seed {settings.seed}"
-        )
+        threads = f"{settings.threads} thread{'s' if settings.threads > 1 else ''}"
+        say(f"device     {run.device}, {threads}, seed {settings.seed}")
         table = self.terminal.table("layer", "kind", "parameters", right=("parameters",))
         for name, kind, count in _layers(run):
             table.add_row(escape(name), escape(kind), f"{count:,}")
