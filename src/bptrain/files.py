@@ -38,10 +38,7 @@ def write(path: Path, content: bytes | str) -> None:
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.tmp")
     with explained(path):
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        _write(temporary, data)
         os.replace(temporary, path)
 
 
@@ -50,18 +47,25 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def replace_directory(path: Path, contents: dict[str, bytes]) -> None:
-    """Puts a directory with these files in the place of `path`, which is whole at any time."""
+    """Puts a directory with these files in the place of `path`; what was there stays until all of it is on disk."""
     fresh, old = path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
     with explained(path):
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
         fresh.mkdir(parents=True)
         for name, data in contents.items():
-            write(fresh / name, data)
+            _write(fresh / name, data)
         if path.exists():
             os.rename(path, old)
         os.rename(fresh, path)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 class Lines:

@@ -112,7 +112,7 @@ def test_the_test_part_is_scored_with_the_best_weights_and_the_last_ones_stay():
     best = min(evaluated, key=lambda r: r.scores["validation"]["loss"])
     assert records[-1].epoch == best.epoch != 8
     assert [r.epoch for r in evaluated if r.best][-1] == best.epoch
-    assert not all(torch.equal(run.state.weights[k], v) for k, v in run.state.model.state_dict().items())
+    assert not all(torch.equal(run.state.best.model[k], v) for k, v in run.state.model.state_dict().items())
 
 
 def test_a_full_batch_optimizer_takes_all_rows_and_lbfgs_minimises():

@@ -13,6 +13,7 @@ from bptrain.models.model import Model
 from bptrain.optimizers import Optimizer
 from bptrain.schedulers import Scheduler
 
+TIME = re.compile(r"(\d+(?:\.\d+)?)(s|min)")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -20,8 +21,21 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 class Checkpoint:
     """When the state of a run is written to disk."""
 
-    every: int = setting(1, "write `last` after each so many evaluations", minimum=1, unit="evaluations")
+    every: int | str = setting("10s", "time between two writes, such as 10s or 5min, or a number of steps", minimum=1)
     best: bool = setting(True, "also keep the state with the best monitored value, in `best`")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.every, str) and not TIME.fullmatch(self.every):
+            what = f"'{self.every}' is neither a time nor a number of steps."
+            raise RequestError(Problem("fit.checkpoint.every", what, "Write 10s, 5min or 1000."))
+
+    @property
+    def seconds(self) -> float | None:
+        """The time between two writes; None when `every` counts steps."""
+        if isinstance(self.every, int):
+            return None
+        amount, unit = TIME.fullmatch(self.every).groups()  # type: ignore[union-attr]
+        return float(amount) * {"s": 1, "min": 60}[unit]
 
 
 @dataclass(frozen=True)

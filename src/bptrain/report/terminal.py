@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import sys
-from typing import Any
 
 import rich.box
 import rich.console
 from rich.table import Table
+from rich.text import Text
 
 from bptrain.files import Lines
 
@@ -19,19 +18,24 @@ class Terminal:
     """Prints to stdout unless `quiet`, and as plain text to the log if there is one."""
 
     def __init__(self, quiet: bool = False, log: Lines | None = None) -> None:
-        plain = not sys.stdout.isatty()
         self.quiet, self.log = quiet, log
-        self.console = rich.console.Console(quiet=quiet, width=WIDTH if plain else None, highlight=False)
+        self.console = rich.console.Console(quiet=quiet, highlight=False)
         self.interactive = self.console.is_terminal and not quiet
 
-    def print(self, *things: Any) -> None:
-        wrap = not any(isinstance(thing, Table) for thing in things)  # a sentence is cut by the terminal, not by us
-        self.console.print(*things, soft_wrap=wrap)
+    def print(self, thing: str | Table) -> None:
+        """Markup or a table. Without a terminal a sentence is one line, and cheap: Rich need not lay it out."""
+        text = Text.from_markup(thing).plain if isinstance(thing, str) else self._laid_out(thing)
+        if self.interactive:
+            self.console.print(thing)
+        elif not self.quiet:
+            print(text)
         if self.log is not None:
-            buffer = io.StringIO()
-            rich.console.Console(file=buffer, width=WIDTH, highlight=False).print(*things, soft_wrap=wrap)
-            for line in buffer.getvalue().splitlines():
-                self.log.append(line.rstrip())
+            self.log.append(text)
+
+    def _laid_out(self, table: Table) -> str:
+        buffer = io.StringIO()
+        rich.console.Console(file=buffer, width=WIDTH, highlight=False).print(table)
+        return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
 
     def table(self, *columns: str, right: tuple[str, ...] = ()) -> Table:
         """An empty table; its lines are drawn on a terminal only. The columns in `right` hold numbers."""

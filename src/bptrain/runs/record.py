@@ -25,7 +25,7 @@ def keep(run: Run, config: Config, directory: RunDirectory, records: Iterable[Re
     directory.write_config(config, run.settings.name)
     directory.write_json("lock.json", lock(config, run.dataset.fingerprint, run.settings.seed, str(run.device)))
     summary: dict[str, Any] = {"status": "interrupted", "monitor": run.monitor, "mode": run.mode}
-    rows = 0
+    rows, checkpoints = 0, _Checkpoints(run, directory)
 
     def write_summary() -> None:
         seconds = time.perf_counter() - start
@@ -45,6 +45,7 @@ def keep(run: Run, config: Config, directory: RunDirectory, records: Iterable[Re
                 match record:
                     case Stepped():
                         rows += record.rows
+                        checkpoints.after_step()
                     case Checked():
                         certificate = record.report.to_json() | {"step": record.step, "seconds": record.seconds}
                         summary["gradients"] = _verdict(certificate, summary.get("gradients"))
@@ -56,7 +57,6 @@ def keep(run: Run, config: Config, directory: RunDirectory, records: Iterable[Re
                         summary["final"] = record.scores
                         if record.best:
                             summary["best"] = {"epoch": record.epoch, "step": record.step, **record.scores}
-                        _save(run, directory, record)
                     case Finished():
                         summary["test"] = record.scores
                         summary["stopped_early"] = record.early
@@ -69,21 +69,30 @@ def keep(run: Run, config: Config, directory: RunDirectory, records: Iterable[Re
             summary |= {"status": "failed", "reason": str(error)}
             raise
         finally:
+            if run.state.step:
+                checkpoints.write()
             write_summary()
 
 
-def _save(run: Run, directory: RunDirectory, record: Evaluated) -> None:
-    settings = run.settings.fit
-    evaluation = -(-record.epoch // settings.evaluate)
-    last = record.epoch == settings.epochs or (settings.patience is not None and run.state.stale >= settings.patience)
-    due = last or evaluation % settings.checkpoint.every == 0
-    best = record.best and settings.checkpoint.best
-    if due or best:
-        contents = checkpoint(run.state)
-        if due:
-            directory.write_checkpoint("last", contents)
-        if best:
-            directory.write_checkpoint("best", contents)
+class _Checkpoints:
+    """Writes `last` and `best` when they are due: each write waits for the disk, which costs more than an epoch can."""
+
+    def __init__(self, run: Run, directory: RunDirectory) -> None:
+        self.state, self.directory, self.settings = run.state, directory, run.settings.fit.checkpoint
+        self.written, self.best_step = time.perf_counter(), 0
+
+    def after_step(self) -> None:
+        seconds, every = self.settings.seconds, self.settings.every
+        if time.perf_counter() - self.written >= seconds if seconds is not None else self.state.step % int(every) == 0:
+            self.write()
+
+    def write(self) -> None:
+        state = self.state
+        self.directory.write_checkpoint("last", checkpoint(state.snapshot()))
+        if self.settings.best and state.best is not None and state.best_step != self.best_step:
+            self.directory.write_checkpoint("best", checkpoint(state.best))
+            self.best_step = state.best_step
+        self.written = time.perf_counter()
 
 
 def _verdict(certificate: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:

@@ -102,9 +102,9 @@ def _evaluate(run: Run, train_loss: float, lr: float) -> Evaluated:
 def _test(run: Run, early: bool) -> Finished:
     """Scores of the best weights on the test part; the state keeps the last ones."""
     state, scores = run.state, {}
-    if "test" in run.dataset.parts:
+    if "test" in run.dataset.parts and state.best is not None:
         last = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
-        state.model.load_state_dict(state.weights)
+        state.model.load_state_dict(state.best.model)
         scores = _scores(run, "test")
         state.model.load_state_dict(last)
     return Finished(state.best_epoch, state.best_step, scores, early)

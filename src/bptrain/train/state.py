@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bptrain.schedulers import Schedule
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """A state as it was: the tensors of the model and of the optimizer by name, and the rest as plain data.
+
+    In the rest, {"tensor": name} stands for a tensor of the optimizer.
+    """
+
+    model: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    generators: dict[str, Tensor]
+    rest: dict[str, Any]
+
+
 @dataclass
 class State:
     """What training changes. The engine advances it, checkpoints write it, the check starts from it.
 
-    The generators belong to it too, but they are torch's own (`torch.get_rng_state`): dropout draws
-    from there. The position in the data order is (epoch, step), since the order is a function of seed
-    and epoch. `best` has the monitored value with lower better, `weights` are the model's at that time.
+    The generators belong to it too, but they are torch's own: dropout draws from there. The position in the
+    data order is (epoch, step), since the order is a function of seed and epoch. `score` is the best monitored
+    value so far, lower better, with its loss; `best` is the state at that time.
     """
 
     model: nn.Module
@@ -25,21 +40,49 @@ class State:
     schedule: Schedule
     epoch: int = 0
     step: int = 0
-    best: tuple[float, float] = (math.inf, math.inf)  # monitored value and loss
+    score: tuple[float, float] = (math.inf, math.inf)
+    best: Snapshot | None = None
     best_epoch: int = 0
     best_step: int = 0
     stale: int = 0  # evaluations since the best one
-    weights: dict[str, Tensor] = field(default_factory=dict)
 
     def improved(self, value: float, loss: float) -> bool:
         """Takes in a monitored value, lower is better and NaN the worst; True when it is the best so far.
 
         Of two equal values the one with the lower loss is better: on a small part many epochs share an accuracy.
         """
-        scored = (math.inf if math.isnan(value) else value, math.inf if math.isnan(loss) else loss)
-        if not scored < self.best and self.weights:
+        score = (math.inf if math.isnan(value) else value, math.inf if math.isnan(loss) else loss)
+        if not score < self.score and self.best is not None:
             self.stale += 1
             return False
-        self.best, self.best_epoch, self.best_step, self.stale = scored, self.epoch, self.step, 0
-        self.weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        self.score, self.best_epoch, self.best_step, self.stale = score, self.epoch, self.step, 0
+        self.best = self.snapshot()
         return True
+
+    def snapshot(self) -> Snapshot:
+        """A copy of the state, on the device where it is."""
+        tensors: dict[str, Tensor] = {}
+        rest = {
+            "epoch": self.epoch,
+            "step": self.step,
+            "best": {"score": self.score, "epoch": self.best_epoch, "step": self.best_step, "stale": self.stale},
+            "optimizer": _plain(self.optimizer.state_dict(), "", tensors),
+            "scheduler": self.schedule.state_dict(),
+        }
+        model = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        generators = {"torch": torch.get_rng_state()}
+        if torch.cuda.is_initialized():
+            generators |= {f"cuda:{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
+        return Snapshot(model, tensors, generators, rest)
+
+
+def _plain(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """`value` as JSON has it, copies of its tensors put into `tensors` under the path that leads to them."""
+    if isinstance(value, Tensor):
+        tensors[name] = value.detach().clone()
+        return {"tensor": name}
+    if isinstance(value, dict):
+        return {str(k): _plain(v, f"{name}.{k}" if name else str(k), tensors) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v, f"{name}.{i}", tensors) for i, v in enumerate(value)]
+    return value
