@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ from bptrain.check.recording import Recording, record
 from bptrain.check.report import CallReport, GradientReport
 from bptrain.check.rounding import Stochastic
 from bptrain.check.tolerance import GradientError, coarser, compare, roundoff
-from bptrain.check.verdict import NUMERICAL, VERIFIED, failed, worst
+from bptrain.check.verdict import NUMERICAL, UNVERIFIED, failed, worst
 from bptrain.reference.backprop import forward
 
 Ends = dict[str, GradientError]
@@ -41,16 +43,26 @@ def check_gradients(
     calls, ends, value = _verify(exact, generator)
     own = record(model, given, targets, loss, None, seed)
     if own.dtype is not torch.float64:
-        own_calls, own_ends, value = _verify(own, generator)
-        calls, ends = _join_calls(calls, own_calls), {n: _join(ends[n], own_ends[n]) for n in ends}
-    parameters = {name: end for name, end in ends.items() if name not in exact.inputs}
+        # The loss is judged in float64: the other recording takes its values as they are.
+        own_calls, own_ends, _ = _verify(own, generator)
+        calls, ends = _join_calls(calls, own_calls), {name: _join(ends[name], own_ends[name]) for name in ends}
     return GradientReport(
-        calls, parameters, {n: e for n, e in ends.items() if n in exact.inputs}, value if loss else None, strict
+        calls=calls,
+        parameters={name: end for name, end in ends.items() if name not in exact.inputs},
+        inputs={name: end for name, end in ends.items() if name in exact.inputs},
+        output=value,
+        finite=all(own.tape.values[variable].isfinite().all() for variable in own.seeds),
+        strict=strict,
     )
 
 
 def _verify(recording: Recording, generator: torch.Generator) -> tuple[list[CallReport], Ends, GradientError]:
     calls = check_calls(recording, generator)
+    # What was met without having been seen to be made stands in the list too.
+    calls += [
+        CallReport(hole.node, hole.path, hole.source, UNVERIFIED, {}, "made out of the tape's sight")
+        for hole in recording.tape.holes.values()
+    ]
     ends, value = _end_to_end(recording, generator)
     return calls, ends, value
 
@@ -69,32 +81,46 @@ def _end_to_end(recording: Recording, generator: torch.Generator) -> tuple[Ends,
     for _ in range(2):
         run.backward(seeds, Stochastic(unit, generator))
         rounded.append((run.gradients, 1.0))
-    own = forward(recording.tape, coarse, teacher=True)
+    own = forward(recording.tape, coarse, teacher)
     own.backward({variable: seed.to(coarse) for variable, seed in recording.seeds.items()})
     rounded.append((own.gradients, unit / roundoff(coarse)))
     run.backward(seeds)
     # Errors of kernels add up on the way, and grow where gradients cancel.
     kernels = 100 * sum(inexact(call) for call in run.calls)
+    lost = any(variable in run.gradients for variable in recording.tape.holes) or any(
+        output.variable in run.gradients for call in run.cut if call.wanted for output in call.outputs
+    )
+    used = {x.variable for call in recording.tape.calls for x in call.inputs}
     ends = {}
     for name, theirs in recording.gradients.items():
         variable = recording.tape.leaves[name]
         ours = run.gradients.get(variable)
+        if theirs is None and ours is None and variable in used:
+            # Cut off on purpose (detach, no_grad) or by mistake: who knows.
+            ends[name] = GradientError(math.nan, 0.0, UNVERIFIED)
+            continue
         if ours is None:
             ours = torch.zeros_like(recording.tape.values[variable], dtype=torch.float64)
         again = [(gradients[variable], share) for gradients, share in rounded if variable in gradients]
         error = compare(theirs, ours, again, recording.dtype, kernels)
-        if variable in run.tainted and not failed(error.verdict):
-            error = GradientError(error.error, error.explained, NUMERICAL)
+        if lost and failed(error.verdict):
+            error = replace(error, verdict=UNVERIFIED)
+        elif variable in run.tainted and not failed(error.verdict):
+            error = replace(error, verdict=worst([NUMERICAL, error.verdict]))
         ends[name] = error
-    values = [(recording.tape.values[v], run.value(v)) for v in seeds]
-    losses = [compare(theirs, ours, [], recording.dtype, kernels) for theirs, ours in values]
-    return ends, max(losses, key=lambda error: error.error, default=GradientError(0.0, 0.0, VERIFIED))
+    share = unit / roundoff(coarse)
+    values = [
+        compare(recording.tape.values[v], run.value(v), [(own.value(v), share)], recording.dtype, kernels)
+        for v in seeds
+    ]
+    value = max(values, key=lambda error: (failed(error.verdict), error.error))
+    return ends, replace(value, verdict=UNVERIFIED) if lost and failed(value.verdict) else value
 
 
 def _join(exact: GradientError, own: GradientError) -> GradientError:
     """The verdict of both recordings, with the error of the one that is wrong, else of the run's own dtype."""
     shown = exact if failed(exact.verdict) else own
-    return GradientError(shown.error, shown.explained, worst([exact.verdict, own.verdict]))
+    return replace(shown, verdict=worst([exact.verdict, own.verdict]))
 
 
 def _join_calls(exact: list[CallReport], own: list[CallReport]) -> list[CallReport]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,7 +15,7 @@ from bptrain.check.recording import Recording
 from bptrain.check.report import CallReport
 from bptrain.check.rounding import Stochastic
 from bptrain.check.tolerance import GradientError, coarser, compare, roundoff
-from bptrain.check.verdict import NUMERICAL, REFERENCE_WRONG, UNVERIFIED, WRONG, worst
+from bptrain.check.verdict import NUMERICAL, REFERENCE_WRONG, UNVERIFIED, VERIFIED, WRONG, worst
 from bptrain.reference.backprop import Evaluation, NoRule, cast, evaluate
 from bptrain.reference.draws import repeated
 from bptrain.reference.rule import rule_for
@@ -37,6 +39,9 @@ def _took_part(call: Call) -> bool:
 
 def _check(call: Call, recording: Recording, generator: torch.Generator) -> CallReport:
     values, dtype = recording.tape.values.__getitem__, recording.dtype
+    if call.twice:
+        reason = "differentiated inside the forward pass"
+        return CallReport(call.name, call.path, call.source, UNVERIFIED, {}, reason)
     try:
         exact = evaluate(call, values, torch.float64)
     except NoRule as reason:
@@ -48,7 +53,7 @@ def _check(call: Call, recording: Recording, generator: torch.Generator) -> Call
     again = evaluate(call, values, coarse).pull({p: g.to(coarse) for p, g in call.output_gradients.items()})
     rounded.append((again, roundoff(dtype) / roundoff(coarse)))
     gradients, sayings = {}, []
-    for position in sorted(call.wanted):
+    for position in sorted(call.wanted - call.shared):
         name, gradient = ours.get(position, (f"argument {position}", None))
         theirs = call.input_gradients.get(position)
         if gradient is None:
@@ -60,8 +65,10 @@ def _check(call: Call, recording: Recording, generator: torch.Generator) -> Call
         if error.verdict == WRONG:
             error, saying = _arbitrate(call, exact, values, position, theirs, gradient, error)
             sayings.append(saying)
+        elif exact.unruled:
+            error = replace(error, verdict=NUMERICAL)
         gradients[name] = error
-    verdict = worst([error.verdict for error in gradients.values()] or ["verified"])
+    verdict = worst([error.verdict for error in gradients.values()] or [VERIFIED])
     return CallReport(call.name, call.path, call.source, verdict, gradients, "; ".join(dict.fromkeys(sayings)))
 
 
@@ -91,7 +98,7 @@ def _arbitrate(
         return error, "differences can't tell the arguments apart"
     right = arbiter.decide(objective, values(variable).double(), ours, _or_zero(theirs, ours))
     if right == "autograd":
-        return GradientError(error.error, error.explained, REFERENCE_WRONG), "differences agree with autograd"
+        return replace(error, verdict=REFERENCE_WRONG), "differences agree with autograd"
     return error, "differences agree with the reference" if right == "reference" else "differences can't decide"
 
 
@@ -103,13 +110,13 @@ def _by_differences(call: Call, values: Callable[[int], Tensor], generator: torc
     """A call that no rule covers: the function itself in float64, moved along random directions."""
     gradients = {}
     if not isinstance(call.function, type):
-        for position in sorted(call.wanted):
+        for position in sorted(call.wanted - call.shared):
             variable = next(x.variable for x in call.inputs if x.position == position)
             theirs = call.input_gradients.get(position)
             like = values(variable).double()
             found = arbiter.agrees(_objective(call, values, position), like, _or_zero(theirs, like), generator)
             verdict = UNVERIFIED if found is None else NUMERICAL if found < 1e-3 else WRONG
-            gradients[f"argument {position}"] = GradientError(found or 0.0, 1e-3, verdict)
+            gradients[f"argument {position}"] = GradientError(math.nan if found is None else found, 1e-3, verdict)
     verdict = worst(error.verdict for error in gradients.values())
     return CallReport(call.name, call.path, call.source, verdict, gradients, reason)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
+from bptrain.check.promotion import promoted
+from bptrain.errors import Problem, RequestError
+from bptrain.reference.backprop import added
 from bptrain.reference.draws import kept
 from bptrain.reference.tape import Tape
 
@@ -48,30 +52,58 @@ def record(
     parameters = dict(model.named_parameters()) if isinstance(model, nn.Module) else {}
     for parameter in parameters.values():
         parameter.grad = None
+    tape = Tape(model if isinstance(model, nn.Module) else None)
+    for name, leaf in leaves.items():
+        tape.leaf(name, leaf)
     with kept(), torch.enable_grad():
         torch.manual_seed(seed)
-        with Tape(model if isinstance(model, nn.Module) else None) as tape:
-            for name, leaf in leaves.items():
-                tape.leaf(name, leaf)
+        with tape, promoted() if dtype is torch.float64 else nullcontext():
             output = model(*named.values())
             ends = [output if loss is None else loss(output, targets)]
             ends = [x for x in tree_flatten(ends)[0] if isinstance(x, Tensor) and x.requires_grad]
             variables = [tape.variable(end) for end in ends]
+        if not ends:
+            raise RequestError(Problem("model", "gives no output with a gradient.", "Nothing can be checked."))
         if loss is None:
             starts = [torch.randn(end.shape, generator=generator, dtype=torch.float64).to(end) for end in ends]
         else:
             starts = [torch.ones_like(end) for end in ends]
-        torch.autograd.backward(ends, starts)
+        with _gradients_kept(ends, but=[*parameters.values(), *leaves.values()]):
+            torch.autograd.backward(ends, starts)
     wanted = {name: p for name, p in parameters.items() if p.requires_grad} | leaves
     gradients = {name: leaf.grad for name, leaf in wanted.items()}
     used = torch.float64 if dtype is torch.float64 else _dtype_of([*wanted.values(), *ends])
-    return Recording(tape, used, dict(zip(variables, starts, strict=True)), gradients, set(leaves))
+    return Recording(tape, used, added(zip(variables, starts, strict=True)), gradients, set(leaves))
+
+
+@contextmanager
+def _gradients_kept(ends: list[Tensor], but: list[Tensor]) -> Iterator[None]:
+    """A callable may close over parameters that could not be copied: their `grad` is afterwards what it was."""
+    own, seen, leaves = set(map(id, but)), set(), []
+    nodes = [end.grad_fn for end in ends]
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable") and id(node.variable) not in own:
+            leaves.append(node.variable)
+        nodes += [producer for producer, _ in node.next_functions]
+    before = [(leaf, leaf.grad) for leaf in leaves]
+    for leaf, _ in before:
+        leaf.grad = None
+    yield
+    for leaf, gradient in before:
+        leaf.grad = gradient
 
 
 def _copy(model: Any, dtype: torch.dtype | None) -> Any:
     if not isinstance(model, nn.Module):
         return model
-    copied = copy.deepcopy(model)
+    try:
+        copied = copy.deepcopy(model)
+    except RuntimeError as error:  # it keeps a tensor of an earlier forward pass, which has a graph
+        raise RequestError(Problem("model", f"can't be copied: {error}")) from error
     return copied.to(dtype) if dtype is not None else copied
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from bptrain.check.tolerance import GradientError
+from bptrain.check.tolerance import GradientError, digits
 from bptrain.check.verdict import VERIFIED, failed, worst
 from bptrain.errors import GradientsWrong
 
@@ -28,27 +30,31 @@ class CallReport:
 
     @property
     def error(self) -> float:
-        return max((g.error for g in self.gradients.values()), default=0.0)
+        return _most(g.error for g in self.gradients.values())
 
     @property
     def digits(self) -> float:
-        return min((g.digits for g in self.gradients.values()), default=17.0)
+        return digits(self.error)
 
 
 @dataclass(frozen=True)
 class GradientReport:
-    """All that one check found. `loss` and `parameters` come from the end-to-end pass."""
+    """All that one check found. `parameters`, `inputs` and `output` (the loss) come from the end-to-end pass.
+
+    `finite` is False where the loss, or an output, had overflowed or was NaN before any gradient was taken.
+    """
 
     calls: list[CallReport]
     parameters: dict[str, GradientError]
     inputs: dict[str, GradientError] = field(default_factory=dict)
-    loss: GradientError | None = None
+    output: GradientError | None = None
+    finite: bool = True
     strict: bool = False
 
     @property
     def verdict(self) -> str:
         """The worst verdict of all calls, parameters, inputs and the loss."""
-        ends = [*self.parameters.values(), *self.inputs.values(), *([self.loss] if self.loss else [])]
+        ends = [*self.parameters.values(), *self.inputs.values(), *([self.output] if self.output else [])]
         return worst([call.verdict for call in self.calls] + [end.verdict for end in ends])
 
     @property
@@ -63,7 +69,7 @@ class GradientReport:
     @property
     def broken(self) -> list[str]:
         """The parameters and inputs whose gradient is wrong end to end."""
-        ends = {**self.parameters, **self.inputs, **({"loss": self.loss} if self.loss else {})}
+        ends = {**self.parameters, **self.inputs, **({"output": self.output} if self.output else {})}
         return [name for name, end in ends.items() if failed(end.verdict, self.strict)]
 
     @property
@@ -77,12 +83,12 @@ class GradientReport:
     @property
     def error(self) -> float:
         """The largest relative error of any parameter's gradient in the run's own dtype."""
-        return max((end.error for end in self.parameters.values()), default=0.0)
+        return _most(end.error for end in self.parameters.values())
 
     @property
     def digits(self) -> float:
         """The decimal digits that the worst parameter gradient has left in the run's own dtype."""
-        return min((end.digits for end in self.parameters.values()), default=17.0)
+        return digits(self.error)
 
     def raise_if_wrong(self) -> None:
         """Raises GradientsWrong, with the table, unless `ok`."""
@@ -94,9 +100,9 @@ class GradientReport:
         return {
             "verdict": self.verdict,
             "coverage": self.coverage,
-            "error": self.error,
-            "digits": round(self.digits, 2),
-            "loss": _plain(self.loss) if self.loss else None,
+            "error": _number(self.error),
+            "digits": _number(self.digits),
+            "output": _plain(self.output) if self.output else None,
             "parameters": {name: _plain(end) for name, end in self.parameters.items()},
             "inputs": {name: _plain(end) for name, end in self.inputs.items()},
             "calls": [
@@ -114,7 +120,7 @@ class GradientReport:
 
     def rows(self) -> list[tuple[str, str, str, str, str, str]]:
         """Verdict, call, module, source, largest error and digits left, a row for every call."""
-        return [(c.verdict, c.function, c.path, c.source, f"{c.error:.1e}", f"{c.digits:.1f}") for c in self.calls]
+        return [(c.verdict, c.function, c.path, c.source, *figures(c.error)) for c in self.calls]
 
     def __str__(self) -> str:
         titles = ("verdict", "call", "module", "source", "error", "digits")
@@ -153,8 +159,25 @@ class GradientReport:
         return faults
 
 
+def figures(error: float) -> tuple[str, str]:
+    """An error and its digits as text, '-' where nothing could be compared."""
+    return ("-", "-") if math.isnan(error) else (f"{error:.1e}", f"{digits(error):.1f}")
+
+
 def _plain(gradient: GradientError) -> dict[str, Any]:
-    return {**dataclasses.asdict(gradient), "digits": round(gradient.digits, 2)}
+    plain = {**dataclasses.asdict(gradient), "digits": gradient.digits}
+    return {key: _number(value) if isinstance(value, float) else value for key, value in plain.items()}
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return value if math.isfinite(value) else None
+
+
+def _most(errors: Iterable[float]) -> float:
+    """The largest error; 0 of none, NaN only where all are."""
+    known = list(errors)
+    return max((e for e in known if not math.isnan(e)), default=math.nan if known else 0.0)
 
 
 def _share(verdicts: list[str]) -> float:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bptrain.check.verdict import VERIFIED, WRONG
+from bptrain.check.verdict import UNVERIFIED, VERIFIED, WRONG
 
 # How many times the measured rounding is still rounding. In float64 both sides round, libm's exp and tanh
 # are off by a few u, and what is scaled down from float32 is an estimate.
@@ -43,7 +43,14 @@ class GradientError:
 
     @property
     def digits(self) -> float:
-        return 17.0 if self.error == 0 else max(0.0, min(17.0, -math.log10(self.error)))
+        return digits(self.error)
+
+
+def digits(error: float) -> float:
+    """Decimal digits that agree under a relative error, 17 at the most; NaN where nothing could be compared."""
+    if math.isnan(error):
+        return math.nan
+    return 17.0 if error == 0 else max(0.0, min(17.0, -math.log10(error)))
 
 
 def roundoff(dtype: torch.dtype) -> float:
@@ -69,20 +76,27 @@ def compare(
     that is explained.
     `inexact` is a relative error that torch's kernel is known to make.
     """
-    ours = ours.double()
+    if theirs is not None and roundoff(theirs.dtype) > roundoff(dtype):
+        dtype = theirs.dtype  # what went back through a cast is rounded as it is stored
+    ours, unit = ours.double(), roundoff(dtype)
+    if theirs is not None and theirs.shape != ours.shape:
+        return GradientError(math.inf, 0.0, WRONG)
+    given = torch.zeros_like(ours) if theirs is None else theirs.double()
+    # Infinite or NaN on both sides is agreement on a value that overflowed; only the rest can be compared.
+    finite = ours.isfinite() & given.isfinite()
+    same = (ours == given) | (ours.isnan() & given.isnan())
+    if not (finite | same).all():
+        overflows = any(not again[given.isfinite() != ours.isfinite()].isfinite().all() for again, _ in rounded)
+        return GradientError(math.inf, 0.0, UNVERIFIED if overflows else WRONG)
+    if ours.numel() and not finite.any():
+        return GradientError(math.nan, 0.0, UNVERIFIED)
+    ours, given = ours[finite], given[finite]
     size = _largest(ours)
-    unit = roundoff(dtype)
-    differences = [share * _largest(again.double() - ours) for again, share in rounded]
+    differences = [share * _largest(again.double()[finite] - ours) for again, share in rounded]
     spread = max([unit * size, *filter(math.isfinite, differences)])
-    allowed = FACTOR.get(dtype, DEFAULT_FACTOR) * spread
     # A gradient below the smallest normal number is rounded to it or to zero.
-    allowed += 2 * torch.finfo(dtype).tiny + inexact * size
-    apart = size if theirs is None else _largest(theirs.double() - ours) if theirs.shape == ours.shape else math.inf
-    if math.isnan(apart):  # the same NaN on both sides is agreement on a diverged value
-        same = theirs is not None and torch.equal(theirs.isnan(), ours.isnan())
-        apart = _largest((theirs.double() - ours).nan_to_num(nan=0.0)) if same and theirs is not None else math.inf
-        allowed = allowed if math.isfinite(allowed) else 0.0
-    scale = size if size > 0 and math.isfinite(size) else 1.0
+    allowed = FACTOR.get(dtype, DEFAULT_FACTOR) * spread + 2 * torch.finfo(dtype).tiny + inexact * size
+    apart, scale = _largest(given - ours), size if size > 0 else 1.0
     return GradientError(apart / scale, allowed / scale, VERIFIED if apart <= allowed else WRONG)
 
 

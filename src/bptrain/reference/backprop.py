@@ -7,7 +7,7 @@ these products; here they are only chained.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -32,11 +32,13 @@ class Evaluation:
     """A call evaluated by the reference: its outputs by position, and its way back.
 
     pull(dy) takes the gradients of the outputs by position and returns, by position of the input,
-    the name of the argument and its gradient (None where the rule has none).
+    the name of the argument and its gradient (None where the rule has none). `unruled` says that something
+    without a rule was differentiated by autograd on the way.
     """
 
     outputs: dict[int, Tensor]
     pull: Pull
+    unruled: bool = False
 
 
 def evaluate(call: Call, values: Callable[[int], Tensor], dtype: torch.dtype) -> Evaluation:
@@ -110,16 +112,24 @@ def _by_position(rule: type[Rule], slots: dict, gradients: dict) -> dict[int, tu
 
 def _evaluate_custom(call: Call, values: Callable[[int], Tensor], dtype: torch.dtype) -> Evaluation:
     """A custom autograd.Function by the chain rule of its own forward."""
-    if not call.inner:
-        raise NoRule(f"the forward of {call.name} calls no torch function")
+    if not call.inner or len(call.inside) < len(call.outputs):
+        raise NoRule(f"the forward of {call.name} is not made of torch functions alone")
     run = Run(call.inner, values, dtype)
-    result = call.kwargs["result"]
 
     def pull(dy: dict[int, Tensor]) -> dict[int, tuple[str, Tensor | None]]:
-        run.backward({result: dy[0]})
+        run.backward(added((call.inside[position], gradient) for position, gradient in dy.items()))
         return {x.position: (f"argument {x.position}", run.gradients.get(x.variable)) for x in call.inputs}
 
-    return Evaluation({0: run.value(result)}, pull)
+    outputs = {position: run.value(variable) for position, variable in call.inside.items()}
+    return Evaluation(outputs, pull, bool(run.unruled))
+
+
+def added(gradients: Iterable[tuple[int, Tensor]]) -> dict[int, Tensor]:
+    """Gradients by variable; those of one variable are summed."""
+    total: dict[int, Tensor] = {}
+    for variable, gradient in gradients:
+        total[variable] = total[variable] + gradient if variable in total else gradient
+    return total
 
 
 class Rounding(Protocol):
@@ -134,7 +144,8 @@ class Run:
 
     With `teacher` the recorded value of every variable is used (only the backward pass is chained);
     without it each call gets what the reference itself computed before.
-    `unruled` holds the calls without a rule; `tainted` the variables whose gradient went through one.
+    `unruled` holds the calls without a rule; `tainted` the variables whose gradient went through one; `cut` the
+    calls that the reference found no way back through, so that what lies before them is out of its reach.
     """
 
     calls: list[Call]
@@ -144,6 +155,7 @@ class Run:
     gradients: dict[int, Tensor] = field(default_factory=dict)
     unruled: list[Call] = field(default_factory=list)
     tainted: set[int] = field(default_factory=set)
+    cut: list[Call] = field(default_factory=list)
     _computed: dict[int, Tensor] = field(default_factory=dict)
     _evaluations: list[tuple[Call, Evaluation]] = field(default_factory=list)
 
@@ -154,8 +166,10 @@ class Run:
             except NoRule:
                 fallback = _by_autograd(call, self.value, self.dtype)
                 if fallback is None:
+                    self.cut.append(call)
                     continue
                 evaluation = fallback
+            if evaluation.unruled:
                 self.unruled.append(call)
             self._evaluations.append((call, evaluation))
             if not self.teacher:
@@ -213,7 +227,7 @@ def _by_autograd(call: Call, values: Callable[[int], Tensor], dtype: torch.dtype
         )
         return {p: (f"argument {p}", g) for p, g in zip(leaves, gradients, strict=True)}
 
-    return Evaluation({i: t.detach() for i, t in enumerate(y)}, pull)
+    return Evaluation({i: t.detach() for i, t in enumerate(y)}, pull, unruled=True)
 
 
 def _laid_out(value: Tensor, recorded: Tensor) -> Tensor:
@@ -238,7 +252,7 @@ def backprop(tape: Tape, loss: int, dtype: torch.dtype, teacher: bool = False) -
 
 def _live(tape: Tape) -> set[Call]:
     """The calls whose result depends on a leaf with gradients on, not by way of integers: all others are constants."""
-    reached, live = set(tape.leaves.values()), set()
+    reached, live = {*tape.leaves.values(), *tape.holes}, set()
     for call in tape.calls:
         if call.grad_mode and any(x.variable in reached for x in call.inputs):
             live.add(call)

@@ -6,10 +6,9 @@ call sends back, even where a tensor is used many times. The tape knows no opera
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -20,11 +19,8 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_flatten, tree_map
 
 from bptrain.reference.draws import Draws
-
-_VIEWS = (Tensor.T, Tensor.mT, Tensor.H, Tensor.mH, Tensor.real, Tensor.imag)  # attributes that are functions
-_TORCH = str(Path(torch.__file__).parent)
-_PACKAGE = Path(__file__).parent.parent
-_HERE = (str(_PACKAGE / "reference"), str(_PACKAGE / "check"))
+from bptrain.reference.effect import is_about_tensor, is_in_place
+from bptrain.reference.source import defined, here
 
 
 @dataclass(frozen=True)
@@ -57,9 +53,12 @@ class Call:
     grad_mode: bool = True
     draws: Draws | None = None  # before the call
     wanted: set[int] = field(default_factory=set)  # positions of the inputs that autograd should send a gradient to
-    inner: list[Call] = field(default_factory=list)  # what the forward of a custom autograd.Function called
+    shared: set[int] = field(default_factory=set)  # of these, whose gradient is that of other uses too
     input_gradients: dict[int, Tensor] = field(default_factory=dict)  # by position, what autograd sent back
     output_gradients: dict[int, Tensor] = field(default_factory=dict)  # by position, what autograd passed in
+    twice: bool = False  # differentiated inside the forward pass, so that its gradients are those of two orders
+    inner: list[Call] = field(default_factory=list)  # what the forward of a custom autograd.Function called
+    inside: dict[int, int] = field(default_factory=dict)  # of a custom Function: output position -> variable inside
     scope: FrameType | None = None  # the `apply` of a custom autograd.Function that the call ran inside
 
     @property
@@ -71,11 +70,21 @@ class Call:
         return [x for x in tree_flatten(self.result)[0] if isinstance(x, Output)]
 
 
+@dataclass(frozen=True)
+class Hole:
+    """A differentiable tensor from nowhere on the tape: its node in autograd's graph, and where it was met."""
+
+    node: str
+    path: str
+    source: str
+
+
 class Tape(TorchFunctionMode):
     """`with Tape(model) as tape: loss = ...` fills `tape.calls`; a backward pass afterwards fills their gradients.
 
     values[v]   the tensor of variable v as it was recorded (a detached copy)
     leaves      name -> variable, for the parameters of `model` and the tensors named by `leaf`
+    holes       variable -> Hole, where the reference can't follow
     """
 
     def __init__(self, model: nn.Module | None = None) -> None:
@@ -83,9 +92,10 @@ class Tape(TorchFunctionMode):
         self.calls: list[Call] = []
         self.values: list[Tensor] = []
         self.leaves: dict[str, int] = {}
+        self.holes: dict[int, Hole] = {}
         self._known: dict[int, tuple[int, int]] = {}  # id(tensor) -> variable, version
         self._edges: dict[tuple[int, int], int] = {}  # (id(grad_fn), output number) -> variable
-        self._nodes: set[int] = set()  # custom functions already taken in
+        self._custom: dict[int, Call] = {}  # id(grad_fn) -> the call of a custom Function
         self._alive: list[Any] = []  # keeps ids unique while the tape lives
         self._paths: list[str] = []
         self._handles: list[Any] = []
@@ -97,50 +107,71 @@ class Tape(TorchFunctionMode):
 
     def leaf(self, name: str, tensor: Tensor) -> None:
         """Names a tensor whose gradient is wanted."""
-        self.leaves[name] = self._new(tensor)
+        with torch._C.DisableTorchFunction():
+            self.leaves[name] = self._new(tensor)
 
     def variable(self, tensor: Tensor) -> int:
-        """The variable of a tensor: a known one, the result of a custom autograd.Function, or a constant."""
+        """The variable of a tensor: a known one, the result of a custom autograd.Function, a constant or a hole."""
+        with torch._C.DisableTorchFunction():  # what the tape itself calls is no part of the forward pass
+            return self._variable(tensor)
+
+    def _variable(self, tensor: Tensor) -> int:
         node = tensor.grad_fn
-        if isinstance(node, BackwardCFunction) and id(node) not in self._nodes:
-            self._take_custom(tensor, node)
+        if isinstance(node, BackwardCFunction):
+            custom = self._custom.get(id(node))
+            if custom is None or all(o.position != tensor.output_nr for o in custom.outputs):
+                return self._take_custom(tensor, node, custom)
         known = self._known.get(id(tensor))
-        if known is not None and (known[1] == tensor._version or tensor.requires_grad):
-            return known[0]
-        return self._new(tensor)
+        if known is not None:
+            # Kernels write buffers without a word to the version, so that constants are compared by value.
+            variable, version = known
+            same = version == tensor._version if tensor.requires_grad else torch.equal(self.values[variable], tensor)
+            if same:
+                return variable
+        variable = self._new(tensor)
+        if node is not None:
+            self.holes[variable] = Hole(node.name(), self._paths[-1] if self._paths else "", here()[0])
+        return variable
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         flat = tree_flatten((args, kwargs))[0]
-        if _is_about_tensor(func) or not any(isinstance(x, Tensor) for x in flat):
+        if func is torch.autograd.grad:
+            for earlier in self.calls:
+                earlier.twice = True
+        if is_about_tensor(func) or not any(isinstance(x, Tensor) for x in flat):
             return func(*args, **kwargs)
-        source, scope = _where()
-        grad = torch.is_grad_enabled()
+        source, scope = here()
         call = Call(func, resolve_name(func) or repr(func), self._paths[-1] if self._paths else "", source, (), {})
-        call.grad_mode, call.draws, call.scope = grad, Draws.now(), scope
-        in_place = _is_in_place(func, kwargs)
-        position = iter(range(sys.maxsize))
+        call.grad_mode, call.draws, call.scope = torch.is_grad_enabled(), Draws.now(), scope
+        in_place, position = is_in_place(func, args, kwargs), itertools.count()
 
-        def enter(x: Any) -> tuple[Any, Any]:
+        def enter(x: Any) -> _Pair:
             if not isinstance(x, Tensor):
-                return x, x
+                return _Pair(x, x)
             slot = Input(next(position), self.variable(x))
-            if grad and x.requires_grad and not in_place:
-                x = x.view_as(x)
+            if call.grad_mode and x.requires_grad:
                 call.wanted.add(slot.position)
+                if in_place and slot.position == 0:
+                    # The call writes to this very tensor, so the hook sees what all its uses before send back.
+                    call.shared.add(0)
+                else:
+                    x = x.view_as(x)
                 x.register_hook(_store(call.input_gradients, slot.position))
-            return slot, x
+            return _Pair(slot, x)
 
-        entered = tree_map(lambda x: _Pair(enter(x)), (args, kwargs))
-        call.args, call.kwargs = tree_map(lambda pair: pair.values[0], entered)
-        args, kwargs = tree_map(lambda pair: pair.values[1], entered)
+        entered = tree_map(enter, (args, kwargs))
+        call.args, call.kwargs = tree_map(lambda pair: pair.slot, entered)
+        args, kwargs = tree_map(lambda pair: pair.value, entered)
         result = func(*args, **kwargs)
-        if any(isinstance(x, Tensor) for x in tree_flatten(result)[0]):
+        if func is Tensor.__setitem__:  # returns nothing: its result is the tensor it wrote to
+            self._leave(call, args[0])
+        elif any(isinstance(x, Tensor) for x in tree_flatten(result)[0]):
             self._leave(call, result)
         return result
 
     def _leave(self, call: Call, result: Any) -> None:
-        position = iter(range(sys.maxsize))
+        position = itertools.count()
 
         def leave(x: Any) -> Any:
             if not isinstance(x, Tensor):
@@ -158,8 +189,14 @@ class Tape(TorchFunctionMode):
         super().__exit__(*exc)
         for handle in self._handles:
             handle.remove()
+        uses: dict[int, int] = {}
         for call in self.calls:
-            call.scope = None
+            for x in call.inputs:
+                uses[x.variable] = uses.get(x.variable, 0) + 1
+        for call in self.calls:
+            call.shared = {x.position for x in call.inputs if x.position in call.shared and uses[x.variable] > 1}
+            for inner in (call, *call.inner):
+                inner.scope = None
 
     def _new(self, tensor: Tensor) -> int:
         variable = len(self.values)
@@ -183,51 +220,50 @@ class Tape(TorchFunctionMode):
             module.register_forward_hook(leave, always_call=True),
         ]
 
-    def _take_custom(self, tensor: Tensor, node: Any) -> None:
-        """Turns what a custom autograd.Function called in its forward into one call of that function.
+    def _take_custom(self, tensor: Tensor, node: Any, call: Call | None) -> int:
+        """The variable of an output of a custom autograd.Function, all of whose calls inside become one call.
 
         Its forward ran with gradients off, so the calls inside were recorded as constants; the node's
         own hook gives the gradients that its backward received and returned.
         """
-        self._nodes.add(id(node))
-        function = node._forward_cls
-        produced = {o.variable: call for call in self.calls for o in call.outputs}
         known = self._known.get(id(tensor))
-        maker = produced.get(known[0]) if known else None
+        if call is None:
+            call = self._custom[id(node)] = self._custom_call(known[0] if known else -1, node)
+        if known is not None:
+            call.inside[tensor.output_nr] = known[0]
+        variable = self._new(tensor)
+        call.result = [*(call.result or []), Output(tensor.output_nr, variable)]
+        return variable
+
+    def _custom_call(self, inside: int, node: Any) -> Call:
+        function = node._forward_cls
+        maker = next((c for c in self.calls if any(o.variable == inside for o in c.outputs)), None)
         scope = maker.scope if maker is not None else None
-        inner = [call for call in self.calls if call.scope is not None and call.scope is scope]
-        sources = []
-        for producer, number in node.next_functions:
-            leaf = getattr(producer, "variable", None)
-            if leaf is not None:
-                sources.append(self.variable(leaf))
-            elif producer is not None:
-                sources.append(self._edges.get((id(producer), number), -1))
-            else:
-                sources.append(-1)
         path = maker.path if maker is not None else self._paths[-1] if self._paths else ""
+        sources = [self._source(producer, number) for producer, number in node.next_functions]
         args = tuple(Input(i, v) if v >= 0 else None for i, v in enumerate(sources))
-        call = Call(function, f"{function.__module__}.{function.__qualname__}", path, _defined(function), args, {})
-        call.inner = inner
-        call.wanted = {i for i, variable in enumerate(sources) if variable >= 0}
-        result = known[0] if known else -1
-        call.result = Output(0, self._new(tensor))
-        call.kwargs = {"result": result}  # the variable inside that became the output
-        self.calls = [c for c in self.calls if c not in inner] + [call]
+        call = Call(function, f"{function.__module__}.{function.__qualname__}", path, defined(function), args, {})
+        call.inner = [c for c in self.calls if c.scope is not None and c.scope is scope]
+        call.wanted = {x.position for x in call.inputs}
+        self.calls = [c for c in self.calls if c not in call.inner] + [call]
 
         def store(grad_inputs: tuple, grad_outputs: tuple) -> None:
-            for i, gradient in enumerate(grad_inputs):
-                if gradient is not None:
-                    call.input_gradients[i] = gradient.detach().clone()
-            if grad_outputs[tensor.output_nr] is not None:
-                call.output_gradients[0] = grad_outputs[tensor.output_nr].detach().clone()
+            for gradients, seen in ((call.input_gradients, grad_inputs), (call.output_gradients, grad_outputs)):
+                gradients.update({i: g.detach().clone() for i, g in enumerate(seen) if g is not None})
 
         node.register_hook(store)
+        return call
+
+    def _source(self, producer: Any, number: int) -> int:
+        """The variable that an edge of autograd's graph leads to; -1 where it leads to none."""
+        leaf = getattr(producer, "variable", None)
+        return self.variable(leaf) if leaf is not None else self._edges.get((id(producer), number), -1)
 
 
 @dataclass
 class _Pair:
-    values: tuple[Any, Any]
+    slot: Any
+    value: Any
 
 
 def _store(gradients: dict[int, Tensor], position: int) -> Callable[[Tensor], None]:
@@ -244,52 +280,3 @@ def _store_output(gradients: dict[int, Tensor], position: int, number: int) -> C
             gradients[position] = grad_outputs[number].detach().clone()
 
     return hook
-
-
-def _is_about_tensor(func: Any) -> bool:
-    """Whether a function asks or sets something of this very tensor, so that an alias in its place would not do."""
-    name = getattr(func, "__name__", "")
-    if name in ("__get__", "__set__"):
-        return getattr(func, "__self__", None) not in _VIEWS
-    return name in ("register_hook", "register_post_accumulate_grad_hook", "retain_grad", "requires_grad_", "backward")
-
-
-def _is_in_place(func: Any, kwargs: dict) -> bool:
-    name = getattr(func, "__name__", "")
-    return (name.endswith("_") and not name.endswith("__")) or name == "__setitem__" or bool(kwargs.get("inplace"))
-
-
-def _frames() -> Iterator[FrameType]:
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
-
-
-def _where() -> tuple[str, FrameType | None]:
-    """'file:line' of the innermost frame outside torch and this package, and the custom `apply` around it."""
-    source, inside_torch, scope = "", "", None
-    for frame in _frames():
-        file = frame.f_code.co_filename
-        if not source and not file.startswith((_TORCH, *_HERE)):
-            source = f"{_short(file)}:{frame.f_lineno}"
-        elif not inside_torch and file.startswith(_TORCH):
-            inside_torch = f"torch{file.removeprefix(_TORCH)}:{frame.f_lineno}"
-        if frame.f_code.co_name == "apply" and file.endswith("autograd/function.py"):
-            scope = frame
-            break
-    # A torch module that no other code called, such as the layers of a Sequential, is its own source.
-    return source or inside_torch, scope
-
-
-def _defined(function: Any) -> str:
-    """Where the backward of a custom function is written: the place to look when it is wrong."""
-    code = getattr(getattr(function, "backward", None), "__code__", None)
-    return f"{_short(code.co_filename)}:{code.co_firstlineno}" if code is not None else ""
-
-
-def _short(file: str) -> str:
-    path = Path(file)
-    if path.is_relative_to(_PACKAGE):
-        return str(path.relative_to(_PACKAGE.parent))
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file

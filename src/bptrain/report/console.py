@@ -11,6 +11,7 @@ from typing import Any
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bptrain.check.report import figures
 from bptrain.check.verdict import VERIFIED, failed
 from bptrain.files import Lines
 from bptrain.report.terminal import Terminal, number
@@ -95,8 +96,7 @@ class Console:
         """One line for a check that found nothing wrong, else the table of the calls that are."""
         report = checked.report
         if report.ok:
-            colour = COLOURS[report.verdict]
-            self.terminal.print(f"[{colour}]{escape(report.summary())}[/{colour}] {checked.seconds:.1f} s")
+            self._verified(checked)
         else:
             self.calls(checked, only_wrong=True)
 
@@ -110,21 +110,29 @@ class Console:
         ends = self.terminal.table("verdict", "end to end", "error", "digits", right=("error", "digits"))
         for name, end in {**report.parameters, **report.inputs}.items():
             if not only_wrong or name in report.broken:
-                ends.add_row(_coloured(end.verdict), escape(name), f"{end.error:.1e}", f"{end.digits:.1f}")
+                ends.add_row(_coloured(end.verdict), escape(name), *figures(end.error))
         for table in (calls, ends):
             if table.rows:
                 self.terminal.print(table)
         if report.ok:  # else the error that follows says it
-            self.terminal.print(f"[{COLOURS[report.verdict]}]{escape(report.summary())}[/]")
+            self._verified(checked)
+
+    def _verified(self, checked: Checked) -> None:
+        extent = f" on {checked.rows} of {checked.batch} rows" if checked.rows < checked.batch else ""
+        report = checked.report
+        colour = COLOURS[report.verdict]
+        self.terminal.print(f"[{colour}]{escape(report.summary())}[/{colour}] {checked.seconds:.1f} s{extent}")
 
     def closing(self, run: Run, summary: dict[str, Any], path: Path) -> None:
         """The results, and where they lie."""
         best, test = summary.get("best", {}), summary.get("test", {})
-        table = self.terminal.table("part", *(names := list(next(iter([test, best.get("validation"), {}]), {}) or {})))
-        if "validation" in best:
-            table.add_row("validation (best)", *(number(best["validation"][name]) for name in names))
-        if test:
-            table.add_row("test", *(number(test[name]) for name in names))
+        part = "validation" if "validation" in best else "train"
+        rows = {f"{part} (best)": best.get(part), "test": test}
+        names = list(test or best.get(part, {}))
+        table = self.terminal.table("part", *names)
+        for row, scores in rows.items():
+            if scores:
+                table.add_row(row, *(number(scores.get(name)) for name in names))
         if table.rows:
             self.terminal.print(table)
         early = ", stopped early" if summary.get("stopped_early") else ""

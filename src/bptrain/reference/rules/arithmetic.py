@@ -136,16 +136,19 @@ class Div(Rule, functions=DIV):
         yield case("number left", 0.7, torch.tensor([0.7, -1.5]))
         yield case("no rounding", torch.randn(3), torch.tensor([[0.7], [-1.5]]), rounding_mode=None, function=torch.div)
         a, b = torch.tensor([7.0, -7.0, 4.0]), torch.tensor([2.0, 2.0, -1.0])
+        whole = torch.tensor([1.0, -1.0])
+        yield case("nearly whole", whole, 0.1, rounding_mode="floor", smooth=False, function=torch.div)
         yield case("floor", a, b, rounding_mode="floor", smooth=False, function=torch.div)
         yield case("trunc", a, b, rounding_mode="trunc", smooth=False, function=Tensor.div)
 
     @staticmethod
     def forward(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> tuple[Any, Any]:
         y = torch.as_tensor(input / other)
-        if rounding_mode == "floor":
-            y = y.floor()
-        elif rounding_mode == "trunc":
-            y = y.sign() * y.abs().floor()
+        if rounding_mode is not None:
+            # The exact quotient just below a whole number may round up to it; the remainder tells.
+            y = ((input - torch.remainder(torch.as_tensor(input), other)) / other).round()
+        if rounding_mode == "trunc":
+            y = torch.where((y < 0) & (y * other != input), y + 1, y)
         return y, (input, other, rounding_mode)
 
     @staticmethod

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bptrain.reference.rule import Case, Rule, case
+from bptrain.reference.rule import Case, Rule, case, sum_to
 from bptrain.reference.rules.reshape import sizes
 
 Choose = Callable[[Tensor], Tensor]
@@ -55,6 +55,36 @@ class GetItem(Picked, functions=[Tensor.__getitem__]):
     @staticmethod
     def forward(input: Tensor, index: Any) -> tuple[Tensor, Any]:
         return pick(input, lambda places: places[index])
+
+
+class SetItem(Rule, functions=[Tensor.__setitem__]):
+    """x[index] = v: y = x, with the elements of v (broadcast) in the places that `index` picks.
+
+    Derivation. What was overwritten is gone, dx = dy with zeros in those places; v went there, so dv is dy[index],
+    summed over the axes along which v was repeated. Of several v for one place the last is kept by torch; no rule.
+    """
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        x = torch.randn(4, 3, 2)
+        yield case("integer", x, 1, torch.randn(3, 2))
+        yield case("broadcast", x, (slice(1, None, 2), slice(None, -1)), torch.randn(2))
+        yield case("number", x, x > 0.5, 0.0)
+        yield case("mask", x, x[..., 0] > 0, torch.randn(2))
+        yield case("integers", x, torch.tensor([2, 0]), torch.randn(2, 3, 2))
+
+    @staticmethod
+    def forward(input: Tensor, index: Any, value: Any) -> tuple[Tensor, Any]:
+        y = input.clone()
+        y[index] = value
+        return y, (index, value)
+
+    @staticmethod
+    def backward(cache: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        index, value = cache
+        dx = dy.clone()
+        dx[index] = 0
+        return dx, None, sum_to(dy[index], value.shape) if isinstance(value, Tensor) else None
 
 
 class Select(Picked, functions=[torch.select, Tensor.select]):

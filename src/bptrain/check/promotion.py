@@ -1,0 +1,44 @@
+"""Promotion: a forward pass that runs in float64 whatever dtypes it names or brings along."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
+
+_COARSE = (torch.float16, torch.bfloat16, torch.float32)
+_CASTS = (Tensor.float, Tensor.half, Tensor.bfloat16)
+
+
+class _Promote(TorchFunctionMode):
+    """Every dtype that a call names, and every floating tensor that it gets, becomes float64."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if func in _CASTS:
+            func = Tensor.double
+        if getattr(func, "__name__", "") not in ("__get__", "__set__"):
+            args, kwargs = tree_map(_promoted, (args, kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _promoted(x: Any) -> Any:
+    if isinstance(x, Tensor):
+        return x.double() if x.dtype in _COARSE else x
+    return torch.float64 if isinstance(x, torch.dtype) and x in _COARSE else x
+
+
+@contextmanager
+def promoted() -> Iterator[None]:
+    """Inside, torch computes in float64: also what is made there, closed over, or cast down on the way."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with _Promote():
+            yield
+    finally:
+        torch.set_default_dtype(before)
