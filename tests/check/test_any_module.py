@@ -221,3 +221,36 @@ def test_the_line_of_a_call_is_the_one_that_made_it():
     assert report.calls[0].source.startswith("torch/nn/modules/linear.py:")
     report = bptrain.check_gradients(Net(torch.tanh), torch.randn(5, 3))
     assert all("test_any_module.py:" in call.source for call in report.calls)
+
+
+@pytest.mark.parametrize("cell", [nn.LSTMCell, nn.GRUCell, nn.RNNCell])
+def test_a_cell_in_a_loop_is_verified(cell):
+    """The c of an LSTM's step is on the way to its h: each must be told from the other."""
+
+    class Loop(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.cell, self.head = cell(3, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            state = None
+            for step in x:
+                state = self.cell(step, state)
+            return self.head(state[0] if isinstance(state, tuple) else state)
+
+    assert bptrain.check_gradients(Loop(), torch.randn(3, 5, 3)).verdict == "verified"
+    assert bptrain.check_gradients(cell(3, 4), torch.randn(5, 3)).verdict == "verified"
+
+
+def test_a_lazy_module_is_asked_to_be_called_once():
+    with pytest.raises(RequestError, match="lazy"):
+        bptrain.check_gradients(nn.LazyLinear(2), torch.randn(5, 3))
+    ready = nn.LazyLinear(2)
+    ready(torch.randn(5, 3))
+    assert bptrain.check_gradients(ready, torch.randn(5, 3)).verdict == "verified"
+
+
+def test_a_gradient_that_differences_find_nan_is_unverified():
+    report = bptrain.check_gradients(lambda x: torch.special.i0(x * 0 + float("nan")) + x, torch.randn(3))
+    assert report.ok

@@ -51,7 +51,7 @@ def agrees(f: Callable[[Tensor], float], x: Tensor, theirs: Tensor, generator: t
         direction = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device)
         found, doubt = slope(f, x, direction)
         scale = max(theirs.norm().item() * direction.norm().item(), abs(found), 1e-300)
-        if doubt > 1e-4 * scale:
+        if not doubt <= 1e-4 * scale:  # NaN is no judge either
             return None
         errors.append(abs(found - (theirs * direction).sum().item()) / scale)
     return max(errors)

@@ -100,6 +100,8 @@ def _gradients_kept(ends: list[Tensor], but: list[Tensor]) -> Iterator[None]:
 def _copy(model: Any, dtype: torch.dtype | None) -> Any:
     if not isinstance(model, nn.Module):
         return model
+    if any(nn.parameter.is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
+        raise RequestError(Problem("model", "has lazy parameters without a shape.", "Call it once before the check."))
     try:
         copied = copy.deepcopy(model)
     except RuntimeError as error:  # it keeps a tensor of an earlier forward pass, which has a graph

@@ -166,7 +166,12 @@ class Tape(TorchFunctionMode):
         result = func(*args, **kwargs)
         if func is Tensor.__setitem__:  # returns nothing: its result is the tensor it wrote to
             self._leave(call, args[0])
-        elif any(isinstance(x, Tensor) for x in tree_flatten(result)[0]):
+            return result
+        if call.grad_mode and not in_place and isinstance(result, (tuple, list)):
+            # One of several results may be on the way to another inside the function (a cell's c to its h): an
+            # alias gets only what comes from outside.
+            result = tree_map(lambda x: x.view_as(x) if isinstance(x, Tensor) and x.requires_grad else x, result)
+        if any(isinstance(x, Tensor) for x in tree_flatten(result)[0]):
             self._leave(call, result)
         return result
 

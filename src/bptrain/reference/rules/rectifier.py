@@ -68,12 +68,13 @@ class PReLU(Rule, functions=[F.prelu, Tensor.prelu]):
         yield case("one slope, kink", x, torch.tensor([0.25]), smooth=False)
         yield case("a slope for each channel", torch.randn(3, 2, 4), torch.tensor([0.25, -0.5]))
         yield case("vector", torch.randn(3), torch.tensor([0.25]))
+        yield case("number", torch.tensor(-0.7), torch.tensor([0.25]))
         yield case("scalar slope", torch.randn(3, 2), torch.tensor(0.25))
 
     @staticmethod
     def forward(input: Tensor, weight: Tensor) -> tuple[Tensor, Any]:
         channels = input.shape[1] if input.dim() > 1 and weight.numel() > 1 else 1
-        w = weight.reshape(channels, *[1] * (input.dim() - 2)) if input.dim() > 1 else weight  # (C, 1, ...)
+        w = weight.reshape(channels, *[1] * (input.dim() - 2)) if input.dim() > 1 else weight.sum()  # (C, 1, ...) or ()
         positive = input > 0
         return torch.where(positive, input, w * input), (input, weight, w, positive)
 
