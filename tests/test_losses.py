@@ -104,7 +104,7 @@ def test_a_loss_for_another_task_is_refused_and_those_that_fit_are_named(name):
         (numbers(), "mse, l1, huber") if "classification" in loss.tasks else (classes(TARGETS), "cross_entropy, bce")
     )
     with pytest.raises(RequestError) as error:
-        loss.build(dataset)
+        loss.must_fit(dataset)
     (problem,) = error.value.problems
     assert problem.where == "loss"
     assert all(word in problem.what for word in (name, dataset.name, dataset.task))

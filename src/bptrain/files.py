@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -40,24 +41,45 @@ def write(path: Path, content: bytes | str) -> None:
     with explained(path):
         _write(temporary, data)
         os.replace(temporary, path)
+        _sync_directory(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
-    write(path, json.dumps(value, indent=2) + "\n")
+    write(path, to_json(value, indent=2) + "\n")
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """`value` as JSON, which has neither NaN nor infinities: they become null."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def replace_directory(path: Path, contents: dict[str, bytes]) -> None:
-    """Puts a directory with these files in the place of `path`; what was there stays until all of it is on disk."""
+    """Puts a directory with these files in the place of `path`; what was there stays until all of it is on disk.
+
+    After a crash between the two renames nothing stands at `path`, and the next call first puts `.old` back.
+    """
     fresh, old = path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
     with explained(path):
+        if old.exists() and not path.exists():
+            os.rename(old, path)
         shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
         fresh.mkdir(parents=True)
         for name, data in contents.items():
             _write(fresh / name, data)
+        _sync_directory(fresh)
         if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
             os.rename(path, old)
         os.rename(fresh, path)
+        _sync_directory(path.parent)
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -66,6 +88,15 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    """Waits until the names in a directory are on the disk: a rename is else only in memory."""
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 class Lines:

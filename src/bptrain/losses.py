@@ -25,9 +25,9 @@ class Loss(Component, abc.ABC, group="loss"):
 
     @abc.abstractmethod
     def build(self, dataset: Dataset) -> nn.Module:
-        """The module: (output, targets) -> scalar. RequestError when the loss or its settings don't fit the data."""
+        """The module: (output, targets) -> scalar. RequestError when the settings don't fit the data."""
 
-    def check(self, dataset: Dataset) -> None:
+    def must_fit(self, dataset: Dataset) -> None:
         """RequestError when the loss is not for the data's task."""
         if dataset.task not in self.tasks:
             fitting = [name for name, loss in components("loss").items() if dataset.task in loss.tasks]  # type: ignore[attr-defined]
@@ -54,7 +54,6 @@ class CrossEntropy(Loss, name="cross_entropy"):
         import torch
         from torch import nn
 
-        self.check(dataset)
         weight = None
         if self.weight == "balanced":
             weight = _balanced(dataset)
@@ -102,7 +101,6 @@ class BinaryCrossEntropy(Loss, name="bce"):
 
         from bptrain.modules.one_versus_rest import OneVersusRest
 
-        self.check(dataset)
         if isinstance(self.pos_weight, tuple) and len(self.pos_weight) != self.outputs(dataset):
             what = f"has {len(self.pos_weight)} entries for {self.outputs(dataset)} outputs."
             raise RequestError(Problem("loss.pos_weight", what, "Write one for each, or a single number for all."))
@@ -118,7 +116,6 @@ class MSE(Loss, name="mse"):
     def build(self, dataset: Dataset) -> nn.Module:
         from torch import nn
 
-        self.check(dataset)
         return nn.MSELoss()
 
 
@@ -131,7 +128,6 @@ class L1(Loss, name="l1"):
     def build(self, dataset: Dataset) -> nn.Module:
         from torch import nn
 
-        self.check(dataset)
         return nn.L1Loss()
 
 
@@ -146,5 +142,4 @@ class Huber(Loss, name="huber"):
     def build(self, dataset: Dataset) -> nn.Module:
         from torch import nn
 
-        self.check(dataset)
         return nn.HuberLoss(delta=self.delta)

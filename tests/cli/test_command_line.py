@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 from safetensors.torch import load_file
@@ -104,6 +106,14 @@ def test_quiet_says_nothing_but_errors(folder, capsys):
     ("command", "words"),
     [
         (["trian"], ["trian", "Did you mean 'train'"]),
+        (["seed=3", "train"], ["'train' is a verb", "first"]),
+        (["train", "check", "seed=3"], ["'check' is a verb", "bptrain check"]),
+        (["runs", "--cfg", "job", "--config-dir", "."], ["--cfg", "--config-dir", "runs"]),
+        (["runs", "-m"], ["-m", "runs"]),
+        (["model=mpl", "fit.epohs=3"], ["Did you mean 'mlp'", "Did you mean 'epochs'"]),
+        (["-m", "seed=range(0)"], ["seed=range(0)", "no value"]),
+        (["-m", "optimizer.lr=interval(0,1)"], ["interval"]),
+        (["-m", "data=csv", "data.path=no.csv", "data.target=y", "seed=0,1"], ["no.csv"]),
         (["train", "fit.epohs=3"], ["fit.epohs", "Did you mean 'epochs'"]),
         (["modle=mlp", "fit.batch_size=0"], ["Did you mean 'model'", "fit.batch_size"]),
         (["--nonsense"], ["--nonsense", "--help"]),
@@ -181,36 +191,6 @@ def test_check_shows_every_call_and_writes_nothing(folder, capsys):
     assert not (folder / "outputs").exists()
 
 
-def test_a_sweep_runs_every_combination_and_ends_with_a_sorted_table(folder, capsys):
-    assert main(["-m", *TINY, "optimizer.lr=0.0001,0.1", "seed=0,1"]) == 0
-    out = capsys.readouterr().out
-    sweep = only("outputs/tiny/sweeps/*", folder)
-    trials = json.loads((sweep / "sweep.json").read_text())["trials"]
-    assert [t["overrides"] for t in trials] == [
-        ["optimizer.lr=0.0001", "seed=0"],
-        ["optimizer.lr=0.0001", "seed=1"],
-        ["optimizer.lr=0.1", "seed=0"],
-        ["optimizer.lr=0.1", "seed=1"],
-    ]
-    for number in range(4):
-        assert json.loads((sweep / str(number) / "summary.json").read_text())["status"] == "finished"
-    table = out[out.index("trial  ") :].splitlines()[1:5]
-    scores = [float(line.split()[3]) for line in table]
-    assert scores == sorted(scores, reverse=True)
-    assert {line.split()[0] for line in table} == {"0", "1", "2", "3"}
-    assert "4 finished, 0 failed" in out
-
-
-def test_a_failing_job_does_not_stop_the_sweep(folder, capsys):
-    assert main(["-m", *TINY[2:], "data=iris", "model=cnn,mlp"]) == 1
-    out = capsys.readouterr().out
-    assert re.search(r"failed +0 +model=cnn: .*\(4,\)", out)
-    assert "1 finished, 1 failed" in out
-    sweep = only("outputs/tiny/sweeps/*", folder)
-    trials = json.loads((sweep / "sweep.json").read_text())["trials"]
-    assert [t["status"] for t in trials] == ["failed", "finished"]
-
-
 def test_runs_lists_what_is_there(folder, capsys):
     assert main(["runs"]) == 0
     assert "no runs yet" in capsys.readouterr().out
@@ -220,7 +200,7 @@ def test_runs_lists_what_is_there(folder, capsys):
     (broken / "lock.json").write_text("{")
     assert main(["runs"]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"finished +accuracy", out)
+    assert re.search(r"finished +validation accuracy +[01]", out)
     assert re.search(r"cut_off +unfinished", out)
     assert "seed=5" in out
 
@@ -258,17 +238,29 @@ def test_an_output_folder_that_can_not_be_written_is_exit_1(folder, capsys):
     assert "outputs" in capsys.readouterr().err
 
 
-def test_an_interrupt_is_exit_130_and_on_record(folder):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_is_exit_130_and_on_record(folder, number):
     command = [sys.executable, "-m", "bptrain", *TINY, "fit.epochs=100000"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in process.stdout:
         if line.startswith("epoch"):
             break
-    process.send_signal(2)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
     assert json.loads(only("outputs/tiny/*/summary.json", folder).read_text())["status"] == "interrupted"
+
+
+def test_signals_are_left_as_they_were_and_a_thread_can_run_a_verb(folder):
+    before = signal.getsignal(signal.SIGTERM)
+    assert main([*TINY, "-q"]) == 0
+    assert signal.getsignal(signal.SIGTERM) is before
+    codes = []
+    thread = threading.Thread(target=lambda: codes.append(main(["runs"])))
+    thread.start()
+    thread.join()
+    assert codes == [0]
 
 
 def test_a_terminal_sees_a_bar_and_colour(folder):

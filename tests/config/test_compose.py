@@ -5,9 +5,8 @@ import sys
 
 import pytest
 
-from bptrain.config.compose import compose, parse, settings_of
+from bptrain.config.compose import compose, settings_of
 from bptrain.errors import RequestError
-from bptrain.sweep.plan import plan
 
 # (overrides, words that must appear): one message for each, all problems of a config at once.
 WRONG = [
@@ -21,6 +20,11 @@ WRONG = [
     ("model/activation=rleu", ["model/activation", "Did you mean 'relu'"]),
     ("model/activtion=relu", ["model/activtion", "Did you mean 'model/activation'"]),
     ("model.activation=rleu", ["model.activation", "Did you mean 'relu'"]),
+    ("optimizer={lr:1}", ["optimizer", "mapping", "optimizer=NAME", "optimizer.KEY=VALUE"]),
+    ("loss=null", ["loss", "'null'", "mse"]),
+    ("fit.checkpoint.keep=[lst]", ["fit.checkpoint.keep", "a list [...] of last or best", "lst"]),
+    ("fit.checkpoint.keep=best", ["fit.checkpoint.keep", "a list [...] of last or best"]),
+    ("threads=100000", ["threads", "at most 1024"]),
     ("experiment=iris_mpl", ["experiment", "Did you mean 'iris_mlp'"]),
     ("fit.batch_size=0", ["fit.batch_size", "at least 1", "not 0"]),
     ("fit.epochs=abc", ["fit.epochs", "an integer", "'abc'"]),
@@ -72,6 +76,34 @@ def test_all_problems_of_a_config_are_said_at_once():
         "optimizer.lr",
         "model.szies",
     }
+
+
+@pytest.mark.parametrize(
+    ("overrides", "where"),
+    [
+        (["model=mpl", "fit.epohs=3", "model.hidden=3"], ["model", "fit.epohs"]),
+        (["data=irsi", "model.szies=[3]"], ["data", "model.szies"]),
+        (["model/activation=rleu", "model.szies=[3]", "model.activation.slope=1"], ["model/activation", "model.szies"]),
+        (["model/activtion=prelu", "model.activation.init=1", "seed=-1"], ["'model/activtion=prelu'", "seed"]),
+        (["experiment=mnist1d_gur", "model.hidden=3", "fit.epohs=3"], ["experiment", "fit.epohs"]),
+        (["model=gru,lstm", "model.hidden=3", "seed=-1"], ["'model=gru,lstm'", "seed"]),
+        (["model=mpl", "model=gru", "loss=msee"], ["model", "loss"]),
+        (["a=[1", "seed=-1"], ["'a=[1'", "seed"]),
+        (["optimizer={lr:1}", "hydra.verbose=true", "seed=-1"], ["'hydra.verbose=true'", "optimizer", "seed"]),
+        (["model=mpl", "name=${nothing}"], ["model"]),
+    ],
+    ids=str,
+)
+def test_a_group_without_such_an_option_hides_no_other_problem_and_makes_none(overrides, where):
+    with pytest.raises(RequestError) as caught:
+        settings_of(compose(overrides))
+    assert [problem.where for problem in caught.value.problems] == where
+
+
+def test_null_is_no_preset():
+    assert settings_of(compose([])).name == "digits_mlp"
+    assert settings_of(compose(["experiment=null"])).name == "run"
+    assert settings_of(compose(["experiment=null", "model.sizes=[3]"])).model.sizes == (3,)
 
 
 @pytest.mark.parametrize(
@@ -141,38 +173,8 @@ def test_a_missing_folder_or_start_is_named(tmp_path):
 
 def test_words_that_are_no_overrides_are_all_named():
     with pytest.raises(RequestError) as caught:
-        parse(["a=[1", "b={", "seed=1"])
-    assert len(caught.value.problems) == 2
-
-
-def test_a_sweep_is_every_combination_the_last_key_changing_fastest():
-    trials = plan(["optimizer.lr=0.1,0.01", "seed=range(2)", "fit.epochs=3"])
-    assert [trial.words for trial in trials] == [
-        ("optimizer.lr=0.1", "seed=0"),
-        ("optimizer.lr=0.1", "seed=1"),
-        ("optimizer.lr=0.01", "seed=0"),
-        ("optimizer.lr=0.01", "seed=1"),
-    ]
-    assert [(trial.settings.optimizer.lr, trial.settings.seed) for trial in trials] == [
-        (0.1, 0),
-        (0.1, 1),
-        (0.01, 0),
-        (0.01, 1),
-    ]
-    assert {trial.settings.fit.epochs for trial in trials} == {3}
-
-
-def test_a_sweep_takes_groups_lists_and_choices():
-    assert [t.settings.model.name for t in plan(["model=mlp,gru"])] == ["mlp", "gru"]
-    assert [t.settings.model.sizes for t in plan(["model.sizes=[4],[4,5]"])] == [(4,), (4, 5)]
-    assert [t.settings.fit.clip for t in plan(["fit.clip=choice(1,2)"])] == [1.0, 2.0]
-
-
-def test_what_is_wrong_in_any_trial_is_said_before_the_first_one():
-    with pytest.raises(RequestError) as caught:
-        plan(["optimizer.lr=0.1,-1,-2", "fit.epohs=1"])
-    assert [problem.where for problem in caught.value.problems].count("optimizer.lr") == 2
-    assert [problem.where for problem in caught.value.problems].count("fit.epohs") == 1
+        compose(["a=[1", "b={", "seed=-1"])
+    assert [problem.where for problem in caught.value.problems] == ["'a=[1'", "'b={'", "seed"]
 
 
 def test_composing_and_its_errors_load_no_torch():

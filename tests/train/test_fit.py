@@ -69,16 +69,11 @@ def test_a_wrong_gradient_stops_the_run_before_its_first_step(monkeypatch):
     run = build(settings_of(compose(SMALL)))
     run.state.model.head.register_full_backward_hook(lambda module, into, out: (into[0] * 1.01,))
     records, before = [], weights(run)
-    with pytest.raises(GradientsWrong):
-        records.extend(iter_into(records, fit(run)))
+    with pytest.raises(GradientsWrong):  # noqa: PT012 - what was yielded before it counts
+        for record in fit(run):
+            records.append(record)
     assert [type(record) for record in records] == [Checked]
     assert torch.equal(before, weights(run))
-
-
-def iter_into(records, source):
-    for record in source:
-        records.append(record)
-    return ()
 
 
 def test_accumulated_batches_make_the_step_of_their_union():
@@ -104,6 +99,20 @@ def test_patience_stops_after_so_many_evaluations_without_a_better_one():
     assert records[-1].early
     assert [r.best for r in records if isinstance(r, Evaluated)] == [True, False, False, False]
     assert not trained("fit.patience=50")[1][-1].early
+
+
+def test_a_lower_loss_at_equal_accuracy_is_the_best_so_far_but_does_not_put_off_the_end():
+    run, records = trained("optimizer=sgd", "optimizer.lr=1e-6", "fit.epochs=50", "fit.patience=3")
+    evaluated = [r for r in records if isinstance(r, Evaluated)]
+    losses = [r.scores["validation"]["loss"] for r in evaluated]
+    assert len({r.scores["validation"]["accuracy"] for r in evaluated}) == 1
+    assert losses == sorted(losses, reverse=True)
+    assert all(r.best for r in evaluated)
+    assert run.state.epoch == records[-1].epoch == 4
+    assert records[-1].early
+    assert not trained("optimizer=sgd", "optimizer.lr=1e-6", "fit.patience=3", "fit.epochs=9", "monitor=loss")[1][
+        -1
+    ].early
 
 
 def test_the_test_part_is_scored_with_the_best_weights_and_the_last_ones_stay():
@@ -133,8 +142,13 @@ def test_the_rate_of_a_step_is_the_scheduler_s():
 
 def test_without_validation_the_training_loss_is_monitored():
     run, records = trained("data.split.validation=0", "data.split.test=0", "fit.patience=2")
-    assert "validation" not in records[-2].scores
-    assert records[-1] == Finished(run.state.best_epoch, run.state.best_step, {}, records[-1].early)
+    assert (run.monitor, run.mode) == ("loss", "min")
+    evaluated = [r for r in records if isinstance(r, Evaluated)]
+    assert all(r.scores.keys() == {"train"} for r in evaluated)
+    best = min(evaluated, key=lambda r: r.scores["train"]["loss"])
+    assert records[-1] == Finished(best.epoch, best.step, {}, records[-1].early)
+    again, _ = trained("data.split.validation=0", "monitor=loss")
+    assert (again.monitor, again.mode) == ("loss", "min")
 
 
 def test_a_loss_that_is_not_finite_fails_the_run():
@@ -156,7 +170,10 @@ def test_a_loss_that_is_not_finite_fails_the_run():
         (["monitor=acuracy"], ["monitor", "Did you mean 'accuracy'"]),
         (["model.norm=batch", "fit.batch_size=1"], ["fit.batch_size", "batch normalization"]),
         (["model.norm=batch", "fit.batch_size=97"], ["fit.batch_size", "fit.drop_last"]),
+        (["monitor=accuracy", "data.split.validation=0"], ["monitor", "validation", "monitor=loss"]),
         (["loss.weight=[1,2]"], ["loss.weight", "3 classes"]),
+        (["loss.weight=[1,2,3]", "fit.accumulate=2"], ["fit.accumulate", "loss.weight", "fit.batch_size"]),
+        (["loss.weight=balanced", "fit.accumulate=3"], ["fit.accumulate", "loss.weight"]),
         (["optimizer=sgd", "optimizer.nesterov=true"], ["optimizer.nesterov", "momentum"]),
         (["device=cuda:7"], ["device", "cuda:7"]),
         (["data.split.test=0.9"], ["data.split", "test"]),
@@ -178,6 +195,20 @@ def test_check_batches_verifies_each_and_trains_nothing():
     assert len(checks) == 3
     assert all(checked.report.ok for checked in checks)
     assert torch.equal(before, weights(run))
+
+
+def test_check_batches_goes_on_to_the_next_epoch_and_draws_no_order_it_does_not_need(monkeypatch):
+    drawn = []
+
+    def counted(rows, seed, epoch):
+        drawn.append(epoch)
+        return permutation(rows, seed, epoch)
+
+    monkeypatch.setattr("bptrain.train.fit.permutation", counted)
+    run = build(settings_of(compose([*SMALL, *MLP, "fit.epochs=50", "fit.batch_size=60", "check.rows=5"])))
+    checks = list(check_batches(run, 3))  # of two batches an epoch
+    assert drawn == [0, 1]
+    assert [(checked.rows, checked.batch) for checked in checks] == [(5, 60), (5, 38), (5, 60)]
 
 
 def test_the_order_of_rows_is_a_function_of_seed_and_epoch():
@@ -204,3 +235,9 @@ def test_the_loss_decides_between_epochs_of_equal_accuracy():
     best = min(evaluated, key=lambda e: (-e[1]["accuracy"], e[1]["loss"]))
     assert records[-1].epoch == best[0]
     assert len([e for e in evaluated if e[1]["accuracy"] == best[1]["accuracy"]]) > 1
+
+
+def test_a_run_that_diverges_before_a_check_failed_and_is_not_accused():
+    overrides = ["data=diabetes", "loss=mse", "optimizer=sgd", "optimizer.lr=1e30", "model/activation=relu"]
+    with pytest.raises(RunFailed, match="not finite"):
+        trained(*overrides, "check.every=1")

@@ -63,11 +63,21 @@ def parse(argv: list[str]) -> Arguments:
     chosen = verb or "train"
     if chosen != "runs":
         for word in words:
+            if word in VERBS:
+                what = f"'{word}' is a verb, and the verb comes first."
+                raise RequestError(Problem("command line", what, f"Write bptrain {word} key=value."))
             if "=" not in word and not word.startswith("~"):
                 what = f"'{word}' is neither a verb nor key=value."
                 raise RequestError(Problem("command line", what, did_you_mean(word, VERBS)))
     if known.multirun and chosen != "train":
-        raise RequestError(Problem("-m", f"sweeps train; {chosen} takes one config.", "Leave -m out."))
+        raise RequestError(Problem("-m", f"is for train, not for {chosen}.", "Leave -m out."))
+    composing = {"--cfg": known.cfg, "--resolve": known.resolve, "--config-dir": known.config_dir}
+    composing["--config-name"] = known.config_name
+    if chosen == "runs" and any(composing.values()):
+        flags = [flag for flag, given in composing.items() if given]
+        raise RequestError(
+            [Problem(flag, "is for a config, and runs composes none.", "Leave it out.") for flag in flags]
+        )
     return Arguments(
         chosen,
         words,

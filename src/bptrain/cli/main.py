@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
+import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from bptrain.cli.arguments import parse
 from bptrain.errors import BptrainError
@@ -19,7 +23,8 @@ def main(argv: list[str] | None = None) -> int:
         arguments = parse(sys.argv[1:] if argv is None else argv)
         # A verb is imported when it is called, so that none pays for another's imports.
         verb = importlib.import_module(f"bptrain.cli.{arguments.verb}")
-        return int(verb.run(arguments))
+        with _terminable():
+            return int(verb.run(arguments))
     except KeyboardInterrupt:
         return _report("interrupted.", INTERRUPTED)
     except BrokenPipeError:  # whoever read our output has left
@@ -32,6 +37,19 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         what = str(error).strip() or type(error).__name__
         return _report(f"{what} ({type(error).__name__}). BPTRAIN_TRACEBACK=1 shows where.", 1)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """A SIGTERM, by which schedulers and `kill` end a process, interrupts as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _report(message: str, code: int) -> int:

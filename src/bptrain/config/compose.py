@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import yaml
@@ -22,12 +22,14 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
 
+from bptrain.config.component import GROUPS
 from bptrain.config.read import INVALID, read
 from bptrain.config.settings import Settings
 from bptrain.config.tree import Tree
 from bptrain.errors import Problem, RequestError, did_you_mean
 
 DEFAULT = "train"
+PARTS = {field.name for field in fields(Settings)}  # a group that is none of these is of presets
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,9 @@ class Config:
         return yaml.safe_dump(self.resolved, sort_keys=False) if resolve else self.text
 
 
-def parse(words: list[str]) -> list[Override]:
-    """Overrides in Hydra's grammar. RequestError with every word that is not one."""
-    parser, parsed, problems = OverridesParser.create(), [], []
+def parse(words: list[str], problems: list[Problem]) -> list[Override]:
+    """Overrides in Hydra's grammar; a word that is none is left out and added to `problems`."""
+    parser, parsed = OverridesParser.create(), []
     for word in words:
         try:
             override = parser.parse_override(word)
@@ -54,9 +56,8 @@ def parse(words: list[str]) -> list[Override]:
             continue
         if override.key_or_group.split(".")[0].split("/")[0] == "hydra":
             problems.append(Problem(f"'{word}'", "bptrain has no hydra node.", _instead_of(override.key_or_group)))
-        parsed.append(override)
-    if problems:
-        raise RequestError(problems)
+        else:
+            parsed.append(override)
     return parsed
 
 
@@ -66,9 +67,13 @@ def compose(words: list[str], config_dir: str | None = None, config_name: str | 
     if name not in tree.options():
         raise RequestError(Problem("--config-name", f"there is no '{name}'.", did_you_mean(name, tree.options())))
     problems: list[Problem] = []
-    overrides = [_checked(override, tree, problems) for override in parse(words)]
-    if problems:
-        raise RequestError(problems)
+    overrides, dropped = [], []
+    for override in parse(words, problems):
+        if found := _problems(override, tree):
+            problems += found
+            dropped.append(override.key_or_group)
+        else:
+            overrides.append(_for_hydra(override, tree))
     try:
         composed = _hydra(tree).compose_config(name, overrides, RunMode.RUN, from_shell=False)
         with open_dict(composed):
@@ -76,7 +81,9 @@ def compose(words: list[str], config_dir: str | None = None, config_name: str | 
         text = OmegaConf.to_yaml(composed)
         resolved = OmegaConf.to_container(composed, resolve=True)
     except Exception as error:  # a file of somebody's can make Hydra, OmegaConf and the YAML reader fail in any way
-        raise RequestError(_explain(error)) from error
+        raise RequestError(problems or _explain(error)) from error
+    if problems:
+        raise RequestError(problems + _others(resolved, dropped, tree))
     return Config(tuple(words), text, resolved)  # type: ignore[arg-type]
 
 
@@ -108,24 +115,50 @@ def settings_of(config: Config) -> Settings:
     return settings
 
 
-def _checked(override: Override, tree: Tree, problems: list[Problem]) -> str:
-    """The override as Hydra shall see it; what it names and is not there is added to `problems`."""
-    key, text = override.key_or_group, override.input_line or ""
+def _problems(override: Override, tree: Tree) -> list[Problem]:
+    """What is wrong with an override before anything is composed: what it names is not there."""
+    key, text, value = override.key_or_group, override.input_line or "", override.value()
     if override.is_sweep_override():
-        problems.append(Problem(f"'{text}'", "has several values.", "Add -m to train one network for each."))
+        return [Problem(f"'{text}'", "has several values.", "Add -m to train one network for each.")]
+    if not tree.is_group(key):
+        what = f"there is no group '{key}'."
+        return [Problem(f"'{text}'", what, did_you_mean(key, tree.groups()))] if "/" in key else []
+    if isinstance(value, dict):
+        instead = f"Write {key}=NAME and {key.replace('/', '.')}.KEY=VALUE."
+        return [Problem(key, "takes the name of an option, not a mapping.", instead)]
+    if value is None and key.split("/")[0] not in PARTS:  # no preset
+        return []
+    options = tree.options(key)
+    chosen = ["null" if name is None else str(name) for name in (value if isinstance(value, list) else [value])]
+    names = [name.removesuffix(".yaml") for name in chosen]
+    return [
+        Problem(key, f"there is no {key} '{name}'.", did_you_mean(name, options))
+        for name in names
+        if name not in options and not override.is_delete()
+    ]
+
+
+def _for_hydra(override: Override, tree: Tree) -> str:
+    """The override as Hydra shall see it."""
+    key, text = override.key_or_group, override.input_line or ""
+    if override.is_delete():
         return text
     if tree.is_group(key):
-        value = override.value()
-        options = tree.options(key)
-        for option in value if isinstance(value, list) else [value]:
-            name = option.removesuffix(".yaml") if isinstance(option, str) else str(option)
-            if name not in options and not override.is_delete():
-                problems.append(Problem(key, f"there is no {key} '{name}'.", did_you_mean(name, options)))
-        return text
-    if "/" in key:
-        problems.append(Problem(f"'{text}'", f"there is no group '{key}'.", did_you_mean(key, tree.groups())))
+        return f"~{key}" if override.value() is None else text
     # Forced in, so that Hydra does not stop at the first unknown key and our reader names them all.
-    return text if override.is_delete() else "++" + text.lstrip("+")
+    return "++" + text.lstrip("+")
+
+
+def _others(resolved: Any, dropped: list[str], tree: Tree) -> list[Problem]:
+    """What the reader says of a config without the overrides of some keys, but for what may come of their absence."""
+    hidden: set[str] = set()
+    for key in dropped:
+        group = key if tree.is_group(key) else key.rpartition("/")[0] or key
+        hidden |= {group} if group.split("/")[0].split(".")[0] in PARTS else set(GROUPS)  # a preset may choose any part
+    starts = tuple(f"{key.replace('/', '.')}." for key in hidden)
+    problems: list[Problem] = []
+    read(Settings, resolved, "", problems)
+    return [problem for problem in problems if not f"{problem.where}.".startswith(starts)]
 
 
 def _explain(error: Exception) -> Problem:

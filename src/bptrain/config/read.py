@@ -140,7 +140,9 @@ def describe(hint: Any, metadata: Any = types.MappingProxyType({})) -> str:
     if origin is Literal:
         return " or ".join(map(str, get_args(hint)))
     if origin is tuple:
-        return f"a list [...] of {describe(get_args(hint)[0], metadata).removeprefix('an ').removeprefix('a ')}s"
+        item = get_args(hint)[0]
+        many = "" if get_origin(item) is Literal else "s"
+        return f"a list [...] of {describe(item, metadata).removeprefix('an ').removeprefix('a ')}{many}"
     if isinstance(hint, type) and issubclass(hint, Component):
         return f"the name of a {hint.group.split('/')[-1]}"
     words = {int: "an integer", float: "a number", bool: "true or false", str: "text", type(None): "null"}
@@ -150,6 +152,8 @@ def describe(hint: Any, metadata: Any = types.MappingProxyType({})) -> str:
 
 
 def _choice(hint: Any, value: Any) -> str:
+    if get_origin(hint) is tuple:
+        return ""
     choices = [c for option in (get_args(hint) or (hint,)) for c in get_args(option) or (option,) if isinstance(c, str)]
     return did_you_mean(value, choices, fallback=False) if isinstance(value, str) and choices else ""
 

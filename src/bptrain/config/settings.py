@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import MISSING, dataclass
+from typing import Literal
 
 from bptrain.config.component import setting
 from bptrain.data.dataset import Data
@@ -22,7 +23,9 @@ class Checkpoint:
     """When the state of a run is written to disk."""
 
     every: int | str = setting("10s", "time between two writes, such as 10s or 5min, or a number of steps", minimum=1)
-    best: bool = setting(True, "also keep the state with the best monitored value, in `best`")
+    keep: tuple[Literal["last", "best"], ...] = setting(
+        ("last", "best"), "which states are written: the last one, the one with the best monitored value"
+    )
 
     def __post_init__(self) -> None:
         if isinstance(self.every, str) and not TIME.fullmatch(self.every):
@@ -72,8 +75,12 @@ class Settings:
     name: str = setting(MISSING, "the folder under outputs/ that runs go to: letters, digits, '.', '_', '-'")
     seed: int = setting(0, "seeds split, initialisation, data order and dropout", minimum=0, maximum=2**63 - 1)
     device: str = setting("cpu", "cpu, cuda, cuda:1 or mps; auto takes the first accelerator there is")
-    threads: int = setting(1, "CPU threads; part of the result. Small networks gain nothing from more", minimum=1)
-    monitor: str | None = setting(None, "metric that picks the best epoch; null for the task's own")
+    threads: int = setting(
+        1, "CPU threads; part of the result. Small networks gain nothing from more", minimum=1, maximum=1024
+    )
+    monitor: str | None = setting(
+        None, "metric that picks the best epoch; null for the task's own, and the loss without a validation part"
+    )
     model: Model = setting(MISSING, "the network")
     data: Data = setting(MISSING, "where the examples come from")
     loss: Loss = setting(MISSING, "what is minimised")

@@ -10,6 +10,9 @@ from bptrain.data.dataset import Dataset, Part, fingerprint
 if TYPE_CHECKING:
     from numpy import ndarray
 
+STANDARDIZE = "Scale each feature (each channel of images, signals) to mean 0, deviation 1 over the training part."
+STANDARDIZE_TARGET = "Scale the target to mean 0 and deviation 1 over the training part; metrics keep its units."
+
 
 def standardized(parts: Mapping[str, ndarray]) -> tuple[dict[str, ndarray], ndarray]:
     """Each feature minus its mean and over its standard deviation, both of the training part; and the deviations.

@@ -6,16 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bptrain.config.component import setting
-from bptrain.data.assemble import assemble, standardized
+from bptrain.data.assemble import STANDARDIZE, STANDARDIZE_TARGET, assemble, standardized
 from bptrain.data.dataset import Data, Dataset
-from bptrain.data.split import Split, divide
+from bptrain.data.split import SPLIT, Split, divide
 
 if TYPE_CHECKING:
     from numpy import ndarray
-
-SPLIT = "How the rows are shared out to training, validation and test."
-STANDARDIZE = "Scale each feature (each channel of images, signals) to mean 0, deviation 1 over the training part."
-STANDARDIZE_TARGET = "Scale the target to mean 0 and deviation 1 over the training part; metrics keep its units."
 
 
 @dataclass(frozen=True)

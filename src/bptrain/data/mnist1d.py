@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bptrain.config.component import setting
-from bptrain.data.assemble import assemble, standardized
-from bptrain.data.bundled import SPLIT, STANDARDIZE
+from bptrain.data.assemble import STANDARDIZE, assemble, standardized
 from bptrain.data.dataset import Data, Dataset
-from bptrain.data.split import OwnTestSplit, Split, divide
+from bptrain.data.split import SPLIT, OwnTestSplit, Split, divide
 from bptrain.errors import Problem, RequestError
 
 

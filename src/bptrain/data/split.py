@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy import ndarray
 
 By = Literal["auto", "stratified", "random", "order"]
+SPLIT = "How the rows are shared out to training, validation and test."
 SHOWN = 5  # of the classes that are too small
 BY = (
     "How rows are chosen: stratified (equal shares of each class), random, or order (the first rows train, "

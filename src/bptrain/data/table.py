@@ -6,12 +6,11 @@ from dataclasses import MISSING, dataclass
 from typing import TYPE_CHECKING
 
 from bptrain.config.component import setting
-from bptrain.data.assemble import assemble, standardized
-from bptrain.data.bundled import SPLIT, STANDARDIZE_TARGET
+from bptrain.data.assemble import STANDARDIZE_TARGET, assemble, standardized
 from bptrain.data.column import feature, is_text, target
 from bptrain.data.csv_file import read_csv
 from bptrain.data.dataset import Data, Dataset, Task
-from bptrain.data.split import Split, divide
+from bptrain.data.split import SPLIT, Split, divide
 from bptrain.errors import Problem, RequestError, did_you_mean
 
 if TYPE_CHECKING:

@@ -16,18 +16,15 @@ def show_runs(runs: list[Listed]) -> None:
     if not runs:
         terminal.print("no runs yet: `bptrain` trains the default experiment")
         return
-    table = terminal.table(
-        "run", "status", "metric", "validation", "test", "epochs", "seconds", "gradients", "overrides"
-    )
+    table = terminal.table("run", "status", "metric", "best", "test", "epochs", "seconds", "gradients", "overrides")
     for run in runs:
-        validation, test = run.score("validation"), run.score("test")
         colour = COLOURS.get(run.status, "yellow")
         table.add_row(
             escape(str(run.path)),
             f"[{colour}]{run.status}[/{colour}]",
-            escape(str(run.summary.get("monitor", ""))),
-            number(validation[1]) if validation else "-",
-            number(test[1]) if test else "-",
+            escape(run.metric),
+            number(run.best),
+            number(run.test),
             str(run.summary.get("epochs", "-")),
             str(run.summary.get("seconds", "-")),
             escape(str((run.summary.get("gradients") or {}).get("verdict", "-"))),

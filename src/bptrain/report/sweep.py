@@ -44,17 +44,16 @@ class SweepConsole:
         self.bar.advance(self.task)
 
     def table(self, trials: list[dict[str, Any]]) -> None:
-        """All trials that finished, the best first, then those that did not and why."""
+        """All trials that finished, the best first, then those that did not and why; a table for each metric."""
         finished = sorted((t for t in trials if t["status"] == "finished"), key=_rank)
         failed = [t for t in trials if t["status"] != "finished"]
-        if finished:
-            name = finished[0]["monitor"]
-            scores = (f"validation {name}", f"test {name}")
+        for part, name in dict.fromkeys(map(_monitored, finished)):
+            scores = (f"{part} {name}", f"test {name}")
             table = self.terminal.table(
                 "trial", "overrides", *scores, "epoch", "seconds", right=(*scores, "epoch", "seconds")
             )
-            for t in finished:
-                figures = [_figure(_validation(t)), _figure((t["test"] or {}).get(name))]
+            for t in (t for t in finished if _monitored(t) == (part, name)):
+                figures = [number(_best(t)), number((t["test"] or {}).get(name))]
                 words = escape(" ".join(t["overrides"]))
                 table.add_row(str(t["number"]), words, *figures, str(t["best"]["epoch"]), f"{t['seconds']:.1f}")
             self.terminal.print(table)
@@ -64,22 +63,23 @@ class SweepConsole:
         self.terminal.print(f"{len(finished)} finished, {len(failed)} failed; {escape(str(self.path))}")
 
 
-def _validation(trial: dict[str, Any]) -> float | None:
-    """The monitored value at the best epoch: the validation part's, or the training part's without one."""
-    best = trial["best"]
-    return best.get("validation", best["train"]).get(trial["monitor"])
+def _monitored(trial: dict[str, Any]) -> tuple[str, str]:
+    """The part and the metric that picked the best epoch."""
+    return "validation" if "validation" in trial["best"] else "train", trial["monitor"]
+
+
+def _best(trial: dict[str, Any]) -> float | None:
+    """The monitored value at the best epoch; None when it was not finite."""
+    part, name = _monitored(trial)
+    return trial["best"][part][name]
 
 
 def _rank(trial: dict[str, Any]) -> float:
-    value = _validation(trial)
+    value = _best(trial)
     if value is None:
         return float("inf")
     return -value if trial["mode"] == "max" else value
 
 
 def _score_words(trial: dict[str, Any]) -> str:
-    return f"validation {trial['monitor']} {_figure(_validation(trial))} in {trial['seconds']:.1f} s"
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else number(value)
+    return f"{' '.join(_monitored(trial))} {number(_best(trial))} in {trial['seconds']:.1f} s"

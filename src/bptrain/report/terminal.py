@@ -45,6 +45,6 @@ class Terminal:
         return table
 
 
-def number(value: float) -> str:
-    """Four significant digits, as short as they go."""
-    return f"{value:.4g}"
+def number(value: float | None) -> str:
+    """Four significant digits, as short as they go; '-' for what there is not, or is no number."""
+    return "-" if value is None else f"{value:.4g}"

@@ -21,12 +21,23 @@ class Listed:
     def status(self) -> str:
         return str(self.summary.get("status", "unfinished"))
 
-    def score(self, part: str) -> tuple[str, float] | None:
-        """The monitored metric of a part, 'validation' at the best epoch or 'test'; None without one."""
-        name = self.summary.get("monitor", "loss")
-        scores = self.summary.get("test") if part == "test" else (self.summary.get("best") or {}).get(part)
-        value = (scores or {}).get(name)
-        return (name, value) if isinstance(value, (int, float)) else None
+    @property
+    def metric(self) -> str:
+        """What picked the best epoch, such as 'validation accuracy'; '' before the first evaluation."""
+        best = self.summary.get("best")
+        part = "validation" if best and "validation" in best else "train"
+        return f"{part} {self.summary.get('monitor')}" if best else ""
+
+    @property
+    def best(self) -> float | None:
+        """The value of `metric` at the best epoch."""
+        part, _, name = self.metric.partition(" ")
+        return self.summary["best"].get(part, {}).get(name) if part else None
+
+    @property
+    def test(self) -> float | None:
+        """The same metric on the test part, with the best weights."""
+        return (self.summary.get("test") or {}).get(self.summary.get("monitor"))
 
 
 def list_runs(root: Path = OUTPUTS) -> list[Listed]:

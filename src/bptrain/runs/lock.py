@@ -8,9 +8,10 @@ import json
 import os
 import platform
 import subprocess
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bptrain.config.compose import Config
+if TYPE_CHECKING:
+    from bptrain.config.compose import Config
 
 PACKAGES = ("bptrain", "torch", "numpy", "scikit-learn", "polars", "hydra-core", "omegaconf", "safetensors", "mnist1d")
 DIFF = 1_000_000  # characters of the working tree's diff that are kept

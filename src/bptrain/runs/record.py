@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bptrain.config.compose import Config
+from bptrain.check.verdict import ORDER
+from bptrain.files import to_json
 from bptrain.runs.directory import RunDirectory
 from bptrain.runs.lock import lock
 from bptrain.train.checkpoint import checkpoint
 from bptrain.train.record import Checked, Evaluated, Finished, Record, Stepped
 from bptrain.train.run import Run
 
+if TYPE_CHECKING:
+    from bptrain.config.compose import Config
 
-def keep(run: Run, config: Config, directory: RunDirectory, records: Iterable[Record]) -> Iterator[Record]:
+
+def keep(run: Run, config: Config, directory: RunDirectory, records: Iterable[Record]) -> Generator[Record, None, None]:
     """Passes the records on, each after what it brings is on disk.
 
     However it ends, `summary.json` is written: `finished`, `failed` with the reason, or `interrupted`.
@@ -27,51 +30,50 @@ def keep(run: Run, config: Config, directory: RunDirectory, records: Iterable[Re
     summary: dict[str, Any] = {"status": "interrupted", "monitor": run.monitor, "mode": run.mode}
     rows, checkpoints = 0, _Checkpoints(run, directory)
 
-    def write_summary() -> None:
-        seconds = time.perf_counter() - start
-        totals = {"steps": run.state.step, "epochs": run.state.epoch, "seconds": round(seconds, 3)}
-        summary.update(totals, samples_per_second=round(rows / seconds, 1))
-        directory.write_json("summary.json", summary)
-
     with closing(directory.lines("metrics.jsonl")) as metrics:
 
         def write_metrics(part: str, epoch: int, step: int, lr: float, scores: dict[str, float]) -> None:
             line = {"step": step, "epoch": epoch, "split": part, **scores, "lr": lr}
-            metrics.append(json.dumps(line | {"seconds": round(time.perf_counter() - start, 3)}))
+            metrics.append(to_json(line | {"seconds": round(time.perf_counter() - start, 3)}))
 
         lr = 0.0
         try:
-            for record in records:
-                match record:
-                    case Stepped():
-                        rows += record.rows
-                        checkpoints.after_step()
-                    case Checked():
-                        certificate = record.report.to_json() | {"step": record.step, "seconds": record.seconds}
-                        summary["gradients"] = _verdict(certificate, summary.get("gradients"))
-                        directory.write_json("gradients.json", certificate)
-                    case Evaluated():
-                        lr = record.lr
-                        for part, scores in record.scores.items():
-                            write_metrics(part, record.epoch, record.step, lr, scores)
-                        summary["final"] = record.scores
-                        if record.best:
-                            summary["best"] = {"epoch": record.epoch, "step": record.step, **record.scores}
-                    case Finished():
-                        summary["test"] = record.scores
-                        summary["stopped_early"] = record.early
-                        if record.scores:
-                            write_metrics("test", record.epoch, record.step, lr, record.scores)
-                        summary["status"] = "finished"
-                        write_summary()
-                yield record
+            try:
+                for record in records:
+                    match record:
+                        case Stepped():
+                            rows += record.rows
+                            checkpoints.after_step()
+                        case Checked():
+                            facts = {"step": record.step, "seconds": record.seconds}
+                            facts |= {"rows": record.rows, "batch_rows": record.batch}
+                            certificate = record.report.to_json() | facts
+                            summary["gradients"] = _verdict(certificate, summary.get("gradients"))
+                            directory.write_json("gradients.json", certificate)
+                        case Evaluated():
+                            lr = record.lr
+                            for part, scores in record.scores.items():
+                                write_metrics(part, record.epoch, record.step, lr, scores)
+                            summary["final"] = record.scores
+                            if record.best:
+                                summary["best"] = {"epoch": record.epoch, "step": record.step, **record.scores}
+                        case Finished():
+                            summary["test"] = record.scores
+                            summary["stopped_early"] = record.early
+                            if record.scores:
+                                write_metrics("test", record.epoch, record.step, lr, record.scores)
+                            summary["status"] = "finished"
+                    yield record
+            finally:
+                if run.state.step:
+                    checkpoints.write()
         except Exception as error:
             summary |= {"status": "failed", "reason": str(error)}
             raise
         finally:
-            if run.state.step:
-                checkpoints.write()
-            write_summary()
+            seconds = time.perf_counter() - start
+            summary |= {"steps": run.state.step, "epochs": run.state.epoch, "seconds": round(seconds, 3)}
+            directory.write_json("summary.json", summary | {"samples_per_second": round(rows / seconds, 1)})
 
 
 class _Checkpoints:
@@ -88,8 +90,9 @@ class _Checkpoints:
 
     def write(self) -> None:
         state = self.state
-        self.directory.write_checkpoint("last", checkpoint(state.snapshot()))
-        if self.settings.best and state.best is not None and state.best_step != self.best_step:
+        if "last" in self.settings.keep:
+            self.directory.write_checkpoint("last", checkpoint(state.snapshot()))
+        if "best" in self.settings.keep and state.best is not None and state.best_step != self.best_step:
             self.directory.write_checkpoint("best", checkpoint(state.best))
             self.best_step = state.best_step
         self.written = time.perf_counter()
@@ -102,4 +105,4 @@ def _verdict(certificate: dict[str, Any], before: dict[str, Any] | None) -> dict
         "worst": {"error": certificate["error"], "digits": certificate["digits"]},
         "coverage": certificate["coverage"],
     }
-    return now if before is None or now["worst"]["error"] >= before["worst"]["error"] else before
+    return now if before is None else max(before, now, key=lambda v: (ORDER.index(v["verdict"]), v["worst"]["error"]))

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import deque
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bptrain.config.compose import Config
 from bptrain.config.settings import Settings
 from bptrain.report.console import Console
 from bptrain.runs.directory import RunDirectory
 from bptrain.runs.record import keep
 from bptrain.train.fit import fit
 from bptrain.train.run import build
+
+if TYPE_CHECKING:
+    from bptrain.config.compose import Config
 
 
 def train(config: Config, settings: Settings, path: Path | None = None, quiet: bool = False) -> dict[str, Any]:
@@ -27,8 +29,9 @@ def train(config: Config, settings: Settings, path: Path | None = None, quiet: b
     with closing(directory.lines("train.log")) as log:
         console = Console(quiet, log)
         console.header(run, config.overrides)
-        with console.live(run) as show:
-            deque(show(keep(run, config, directory, fit(run))), maxlen=0)
+        # Closed here, so that the summary is on disk when an interrupt goes on.
+        with console.live(run) as show, closing(keep(run, config, directory, fit(run))) as records:
+            deque(show(records), maxlen=0)
         summary = directory.read_json("summary.json")
         console.closing(run, summary, directory.path)
     return summary

@@ -7,17 +7,21 @@ import traceback
 from typing import Any
 
 from bptrain import files
+from bptrain.errors import Problem, RequestError
 from bptrain.report.sweep import SweepConsole
 from bptrain.runs.directory import create_sweep
 from bptrain.sweep.job import train
 from bptrain.sweep.plan import Trial
+from bptrain.train.run import build
 
 
 def run_all(trials: list[Trial], quiet: bool = False) -> bool:
     """Runs every trial, whatever becomes of the others; True when all of them finished.
 
-    `sweep.json` in the sweep's directory is kept up to date: what each trial was and came to.
+    `sweep.json` in the sweep's directory is kept up to date: what each trial was and came to. RequestError, before
+    anything is written, when none of the trials can be built.
     """
+    _require_one(trials)
     path = create_sweep(trials[0].settings.name)
     console = SweepConsole(quiet, len(trials), path)
     ledger: list[dict[str, Any]] = []
@@ -25,18 +29,36 @@ def run_all(trials: list[Trial], quiet: bool = False) -> bool:
         for trial in trials:
             console.start(trial.number, trial.words)
             ledger.append({"number": trial.number, "overrides": list(trial.words), "status": "running"})
-            files.write_json(path / "sweep.json", {"trials": ledger})
             job = path / str(trial.number)
-            files.make_directory(job)
             try:
+                files.write_json(path / "sweep.json", {"trials": ledger})
+                files.make_directory(job)
                 summary = train(trial.config, trial.settings, job, quiet=True)
                 ledger[-1].update(status=summary["status"], monitor=summary["monitor"], mode=summary["mode"])
                 ledger[-1].update(best=summary.get("best"), test=summary.get("test"), seconds=summary["seconds"])
+            except KeyboardInterrupt:
+                ledger[-1]["status"] = "interrupted"
+                raise
             except Exception as error:
                 if os.environ.get("BPTRAIN_TRACEBACK") == "1":
                     traceback.print_exc()
                 ledger[-1].update(status="failed", reason=str(error) or type(error).__name__)
-            files.write_json(path / "sweep.json", {"trials": ledger})
+            finally:
+                files.write_json(path / "sweep.json", {"trials": ledger})
             console.end(ledger[-1])
     console.table(ledger)
     return all(entry["status"] == "finished" for entry in ledger)
+
+
+def _require_one(trials: list[Trial]) -> None:
+    """RequestError with all that is wrong when no trial can be built, as with a file of data that is not there."""
+    problems: dict[Problem, None] = {}
+    for trial in trials:
+        try:
+            build(trial.settings)
+            return
+        except RequestError as error:
+            problems |= dict.fromkeys(error.problems)
+        except Exception:  # the trial itself will tell
+            return
+    raise RequestError(list(problems))

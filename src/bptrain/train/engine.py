@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -67,12 +67,11 @@ class LineSearch(Eager):
     def step(self, batches: Sequence[Tensor]) -> Tensor:
         first: list[Tensor] = []
 
-        def closure() -> Tensor:
+        def closure() -> float:
             self._forget()
             loss = self._gradient(batches)
             first.append(loss)
-            return loss
+            return loss.item()
 
-        closure_type: Callable[[], Tensor] = closure
-        self.optimizer.step(closure_type)  # type: ignore[arg-type]
+        self.optimizer.step(closure)
         return first[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from itertools import chain, islice
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ from bptrain.train.evaluation import evaluate
 from bptrain.train.order import batches, permutation
 from bptrain.train.record import Checked, Evaluated, Finished, Record, Scores, Stepped
 from bptrain.train.run import Run
+
+CURE = "Try a lower optimizer.lr, or fit.clip=1."
 
 
 def fit(run: Run) -> Iterator[Record]:
@@ -34,6 +37,8 @@ def fit(run: Run) -> Iterator[Record]:
             if (settings.check.enabled and state.step == 0) or (every and state.step and state.step % every == 0):
                 checked = check(run, step[0])
                 yield checked
+                if not checked.report.finite:
+                    raise RunFailed(f"step {state.step}: the loss is not finite: training diverged. {CURE}")
                 if not checked.report.ok:
                     raise GradientsWrong(checked.report.summary())
             lr = groups[0]["lr"]
@@ -54,22 +59,22 @@ def check(run: Run, rows: Tensor) -> Checked:
     """Verifies the gradients of a batch at the run's present weights; training goes on as if it had not been."""
     start = time.perf_counter()
     part, settings = run.dataset.parts["train"], run.settings
-    rows = rows[: settings.check.rows]
+    checked = rows[: settings.check.rows]
     report = check_gradients(
         run.state.model,
-        part.inputs[rows],
-        part.targets[rows],
+        part.inputs[checked],
+        part.targets[checked],
         run.loss,
         seed=settings.seed,
         strict=settings.check.strict,
     )
-    return Checked(run.state.step, time.perf_counter() - start, report)
+    return Checked(run.state.step, time.perf_counter() - start, report, len(checked), len(rows))
 
 
 def check_batches(run: Run, count: int) -> Iterator[Checked]:
     """Verifies the first `count` steps' first batches at the weights of the start; trains nothing."""
-    steps = [step for epoch in range(run.settings.fit.epochs) for step in _steps(run, epoch)[:count]]
-    for step in steps[:count]:
+    epochs = (_steps(run, epoch) for epoch in range(run.settings.fit.epochs))
+    for step in islice(chain.from_iterable(epochs), count):
         yield check(run, step[0])
 
 
@@ -82,19 +87,15 @@ def _steps(run: Run, epoch: int) -> list[list[Tensor]]:
 
 
 def _evaluate(run: Run, train_loss: float, lr: float) -> Evaluated:
-    """Scores of an epoch. The monitored value is the validation part's, or the training loss without one."""
+    """Scores of an epoch. The monitored value is the validation part's, or the training part's without one."""
     state, scores = run.state, {"train": {"loss": train_loss}}
-    monitored = loss = train_loss
     if "validation" in run.dataset.parts:
         scores["validation"] = _scores(run, "validation")
-        monitored = scores["validation"][run.monitor] * (-1 if run.mode == "max" else 1)
-        loss = scores["validation"]["loss"]
+    watched = scores.get("validation", scores["train"])
+    monitored = watched[run.monitor] * (-1 if run.mode == "max" else 1)
     if not math.isfinite(train_loss):
-        raise RunFailed(
-            f"epoch {state.epoch}: the training loss is {train_loss}: training diverged. "
-            "Try a lower optimizer.lr, or fit.clip=1."
-        )
-    best = state.improved(monitored, loss)
+        raise RunFailed(f"epoch {state.epoch}: the training loss is {train_loss}: training diverged. {CURE}")
+    best = state.improved(monitored, watched["loss"])
     state.schedule.evaluated(monitored)
     return Evaluated(state.epoch, state.step, lr, scores, best)
 

@@ -15,11 +15,13 @@ Scores = dict[str, float]  # 'loss' and each metric by name
 
 @dataclass(frozen=True)
 class Checked:
-    """The gradients of the batch before `step` were compared with the reference backprop."""
+    """The gradients of the batch before `step`, or of `rows` of its `batch` rows, were compared with the reference."""
 
     step: int
     seconds: float
     report: GradientReport
+    rows: int
+    batch: int
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch import nn
 from bptrain.config.settings import Settings
 from bptrain.data.dataset import Dataset, Part
 from bptrain.errors import Problem, RequestError
+from bptrain.losses import CrossEntropy
 from bptrain.metrics import Metric, Mode, metrics_for, monitored
 from bptrain.train.engine import Eager, Engine, LineSearch
 from bptrain.train.state import State
@@ -46,13 +47,15 @@ def build(settings: Settings) -> Run:
     device = _device(settings.device)
     dataset = settings.data.load(settings.seed)
     torch.manual_seed(settings.seed)
+    settings.loss.must_fit(dataset)
     loss = settings.loss.build(dataset).to(device)
     model = settings.model.build(dataset.shape, settings.loss.outputs(dataset)).to(device)
     parts = {name: Part(p.inputs.to(device), p.targets.to(device)) for name, p in dataset.parts.items()}
     dataset = replace(dataset, parts=parts)
     rows = len(parts["train"])
     batch_size = rows if settings.optimizer.full_batch else min(settings.fit.batch_size, rows)
-    monitor, mode = monitored(settings.monitor, dataset.task)
+    monitor, mode = _monitored(settings, dataset)
+    _batches_add_up(settings)
     _batches_suit_batch_norm(settings, model, rows, batch_size)
     optimizer = settings.optimizer.build(model.parameters())
     per_epoch = _steps_per_epoch(settings, rows, batch_size)
@@ -74,9 +77,26 @@ def _device(name: str) -> torch.device:
     return device
 
 
+def _monitored(settings: Settings, dataset: Dataset) -> tuple[str, Mode]:
+    """What picks the best epoch: without a validation part the loss, the only score that the training part has."""
+    if "validation" in dataset.parts:
+        return monitored(settings.monitor, dataset.task)
+    if settings.monitor not in (None, "loss"):
+        what = f"'{settings.monitor}' is a metric of the validation part, and there is none."
+        raise RequestError(Problem("monitor", what, "Write monitor=loss, or give data.split.validation a share."))
+    return "loss", "min"
+
+
 def _steps_per_epoch(settings: Settings, rows: int, batch_size: int) -> int:
     batches = max(1, rows // batch_size) if settings.fit.drop_last else math.ceil(rows / batch_size)
     return math.ceil(batches / settings.fit.accumulate)
+
+
+def _batches_add_up(settings: Settings) -> None:
+    """RequestError when the mean over a step's rows is not the mean of its batches' means, weighted by their rows."""
+    if settings.fit.accumulate > 1 and isinstance(settings.loss, CrossEntropy) and settings.loss.weight is not None:
+        what = "averages batches by their rows, but loss.weight makes the loss of each a mean by its targets' weights."
+        raise RequestError(Problem("fit.accumulate", what, "Write fit.accumulate=1 and a larger fit.batch_size."))
 
 
 def _batches_suit_batch_norm(settings: Settings, model: nn.Module, rows: int, batch_size: int) -> None:

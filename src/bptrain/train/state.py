@@ -44,18 +44,20 @@ class State:
     best: Snapshot | None = None
     best_epoch: int = 0
     best_step: int = 0
-    stale: int = 0  # evaluations since the best one
+    stale: int = 0  # evaluations since the monitored value got better
 
     def improved(self, value: float, loss: float) -> bool:
-        """Takes in a monitored value, lower is better and NaN the worst; True when it is the best so far.
+        """Takes in a monitored value, lower is better and NaN the worst; True when the state is the best so far.
 
-        Of two equal values the one with the lower loss is better: on a small part many epochs share an accuracy.
+        Of two states of equal value the one with the lower loss is better: on a small part many epochs share an
+        accuracy. `stale` counts on all the same.
         """
         score = (math.inf if math.isnan(value) else value, math.inf if math.isnan(loss) else loss)
-        if not score < self.score and self.best is not None:
-            self.stale += 1
+        first = self.best is None
+        self.stale = 0 if first or score[0] < self.score[0] else self.stale + 1
+        if not first and not score < self.score:
             return False
-        self.score, self.best_epoch, self.best_step, self.stale = score, self.epoch, self.step, 0
+        self.score, self.best_epoch, self.best_step = score, self.epoch, self.step
         self.best = self.snapshot()
         return True
 
