@@ -246,3 +246,52 @@ def test_a_loss_near_zero_is_not_called_wrong(dtype, margin):
     inputs = nn.functional.one_hot(targets, 3).to(dtype) + 0.01 * torch.randn(6, 3, dtype=dtype)
     report = bptrain.check_gradients(model, inputs, targets, nn.CrossEntropyLoss())
     assert report.ok, report
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("scale", [1.0, 1e8])
+def test_a_norm_of_a_constant_is_not_called_wrong(dtype, scale):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 1), nn.BatchNorm1d(1), nn.Linear(1, 2)).to(dtype)
+    x = torch.randn(6, 3, dtype=dtype) * scale
+    assert bptrain.check_gradients(model, x).ok
+    assert bptrain.check_gradients(model, x[:1].expand(6, 3)).ok
+
+
+def test_large_columns_into_batch_norm_are_not_called_wrong():
+    torch.manual_seed(0)
+    x = torch.cat([torch.randn(20, 2), torch.full((20, 1), 123456789.1)], 1)
+    model = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Sigmoid(), nn.Linear(8, 2))
+    report = bptrain.check_gradients(model, x, torch.randint(2, (20,)), nn.CrossEntropyLoss())
+    assert report.ok, report
+
+
+def test_a_fault_behind_a_norm_is_still_found():
+    torch.manual_seed(0)
+
+    class Scaled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, dy):
+            return dy * 1.001
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.norm = nn.Linear(3, 5), nn.BatchNorm1d(5)
+
+        def forward(self, x):
+            return Scaled.apply(self.norm(self.first(x)))
+
+    report = bptrain.check_gradients(Net(), torch.randn(7, 3))
+    assert ["Scaled" in call.function for call in report.culprits] == [True]
+
+
+def test_an_output_that_is_not_finite_is_said_before_anything_is_judged():
+    report = bptrain.check_gradients(nn.Linear(3, 2), torch.full((4, 3), float("inf")))
+    assert not report.finite
+    assert report.verdict == "unverified"
+    assert not report.calls

@@ -42,6 +42,9 @@ def check_gradients(
     exact = record(model, given, targets, loss, torch.float64, seed)
     calls, ends, value = _verify(exact, generator)
     own = record(model, given, targets, loss, None, seed)
+    if not all(own.tape.values[variable].isfinite().all() for variable in own.seeds):
+        nothing = GradientError(math.nan, 0.0, UNVERIFIED)
+        return GradientReport([], dict.fromkeys(own.gradients, nothing), finite=False, strict=strict)
     if own.dtype is not torch.float64:
         # The loss is judged in float64: the other recording takes its values as they are.
         own_calls, own_ends, _ = _verify(own, generator)
@@ -51,7 +54,6 @@ def check_gradients(
         parameters={name: end for name, end in ends.items() if name not in exact.inputs},
         inputs={name: end for name, end in ends.items() if name in exact.inputs},
         output=value,
-        finite=all(own.tape.values[variable].isfinite().all() for variable in own.seeds),
         strict=strict,
     )
 
@@ -78,9 +80,11 @@ def _end_to_end(recording: Recording, generator: torch.Generator) -> tuple[Ends,
     seeds = {variable: seed.double() for variable, seed in recording.seeds.items()}
     unit, coarse = roundoff(recording.dtype), coarser(recording.dtype)
     rounded = []
-    for _ in range(2):
-        run.backward(seeds, Stochastic(unit, generator))
-        rounded.append((run.gradients, 1.0))
+    rounding = Stochastic(unit, generator)
+    shifted = forward(recording.tape, torch.float64, teacher, rounding) if any(map(rounding.shifts, run.calls)) else run
+    for other in (run, shifted):
+        other.backward(seeds, rounding)
+        rounded.append((other.gradients, 1.0))
     own = forward(recording.tape, coarse, teacher)
     own.backward({variable: seed.to(coarse) for variable, seed in recording.seeds.items()})
     rounded.append((own.gradients, unit / roundoff(coarse)))
@@ -109,10 +113,10 @@ def _end_to_end(recording: Recording, generator: torch.Generator) -> tuple[Ends,
             error = replace(error, verdict=worst([NUMERICAL, error.verdict]))
         ends[name] = error
     share = unit / roundoff(coarse)
-    values = [
-        compare(recording.tape.values[v], run.value(v), [(own.value(v), share)], recording.dtype, kernels)
-        for v in seeds
-    ]
+    values = []
+    for v in seeds:
+        again = [(own.value(v), share), (shifted.value(v), 1.0)]
+        values.append(compare(recording.tape.values[v], run.value(v), again, recording.dtype, kernels))
     value = max(values, key=lambda error: (failed(error.verdict), error.error))
     return ends, replace(value, verdict=UNVERIFIED) if lost and failed(value.verdict) else value
 

@@ -48,7 +48,10 @@ def _check(call: Call, recording: Recording, generator: torch.Generator) -> Call
         return _by_differences(call, values, generator, str(reason))
     dy = {position: gradient.double() for position, gradient in call.output_gradients.items()}
     ours = exact.pull(dy)
-    rounded = [(Stochastic(roundoff(dtype), generator).around(call, exact)(dy), 1.0)]
+    rounding = Stochastic(roundoff(dtype), generator)
+    rounded = [(rounding.around(call, exact)(dy), 1.0)]
+    if rounding.shifts(call):
+        rounded.append((evaluate(call, rounding.values(call, values), torch.float64).pull(dy), 1.0))
     coarse = coarser(dtype)
     again = evaluate(call, values, coarse).pull({p: g.to(coarse) for p, g in call.output_gradients.items()})
     rounded.append((again, roundoff(dtype) / roundoff(coarse)))

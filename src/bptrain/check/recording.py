@@ -71,7 +71,7 @@ def record(
         with _gradients_kept(ends, but=[*parameters.values(), *leaves.values()]):
             torch.autograd.backward(ends, starts)
     wanted = {name: p for name, p in parameters.items() if p.requires_grad} | leaves
-    gradients = {name: leaf.grad for name, leaf in wanted.items()}
+    gradients = {name: leaf.grad if leaf.grad is None else leaf.grad.to_dense() for name, leaf in wanted.items()}
     used = torch.float64 if dtype is torch.float64 else _dtype_of([*wanted.values(), *ends])
     return Recording(tape, used, added(zip(variables, starts, strict=True)), gradients, set(leaves))
 

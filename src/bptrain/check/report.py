@@ -138,9 +138,10 @@ class GradientReport:
             return f"Gradients are wrong: {first}" + (f"; and {len(others)} more." if others else ".")
         covered = sum(call.verdict == VERIFIED for call in self.calls)
         end = sum(e.verdict == VERIFIED for e in self.parameters.values())
+        left = "" if math.isnan(self.digits) else f"; at least {self.digits:.1f} digits agree"
         return (
             f"Gradients {self.verdict}: {covered} of {len(self.calls)} calls and {end} of {len(self.parameters)} "
-            f"parameters against the hand-written backprop; at least {self.digits:.1f} digits agree."
+            f"parameters against the hand-written backprop{left}."
         )
 
     def _faults(self) -> list[str]:

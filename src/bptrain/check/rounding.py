@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,22 @@ class Stochastic:
 
     unit: float
     generator: torch.Generator
+
+    def values(self, call: Call, values: Callable[[int], Tensor]) -> Callable[[int], Tensor]:
+        """The call's values with a relative error in each, where the call subtracts something of their size."""
+        if not self.shifts(call):
+            return values
+
+        def moved(variable: int) -> Tensor:
+            value = values(variable)
+            return value * (1 + self._noise(value)) if value.is_floating_point() else value
+
+        return moved
+
+    @staticmethod
+    def shifts(call: Call) -> bool:
+        rule = rule_for(call.function)
+        return rule is not None and rule.shifts
 
     def around(self, call: Call, evaluation: Evaluation) -> Pull:
         """The call's way back with a relative error in each gradient that enters, and where the call's kernel

@@ -97,6 +97,7 @@ def compare(
     # A gradient below the smallest normal number is rounded to it or to zero.
     allowed = FACTOR.get(dtype, DEFAULT_FACTOR) * spread + 2 * torch.finfo(dtype).tiny + inexact * size
     apart, scale = _largest(given - ours), size if size > 0 else 1.0
+    # A gradient that is zero but for rounding (a bias before batch normalization) agrees in no digit, and is right.
     return GradientError(apart / scale, allowed / scale, VERIFIED if apart <= allowed else WRONG)
 
 

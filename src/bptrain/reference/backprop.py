@@ -133,7 +133,9 @@ def added(gradients: Iterable[tuple[int, Tensor]]) -> dict[int, Tensor]:
 
 
 class Rounding(Protocol):
-    """What rounding could do to a call's backward."""
+    """What rounding could do to the values that enter a call, and to its backward."""
+
+    def values(self, call: Call, values: Callable[[int], Tensor]) -> Callable[[int], Tensor]: ...
 
     def around(self, call: Call, evaluation: Evaluation) -> Pull: ...
 
@@ -143,7 +145,7 @@ class Run:
     """The reference's own way through a list of calls.
 
     With `teacher` the recorded value of every variable is used (only the backward pass is chained);
-    without it each call gets what the reference itself computed before.
+    without it each call gets what the reference itself computed before, with `rounding` made a little wrong.
     `unruled` holds the calls without a rule; `tainted` the variables whose gradient went through one; `cut` the
     calls that the reference found no way back through, so that what lies before them is out of its reach.
     """
@@ -152,6 +154,7 @@ class Run:
     source: Callable[[int], Tensor]
     dtype: torch.dtype
     teacher: bool = False
+    rounding: Rounding | None = None
     gradients: dict[int, Tensor] = field(default_factory=dict)
     unruled: list[Call] = field(default_factory=list)
     tainted: set[int] = field(default_factory=set)
@@ -161,8 +164,9 @@ class Run:
 
     def __post_init__(self) -> None:
         for call in self.calls:
+            values = self.value if self.rounding is None else self.rounding.values(call, self.value)
             try:
-                evaluation = evaluate(call, self.value, self.dtype)
+                evaluation = evaluate(call, values, self.dtype)
             except NoRule:
                 fallback = _by_autograd(call, self.value, self.dtype)
                 if fallback is None:
@@ -237,10 +241,10 @@ def _laid_out(value: Tensor, recorded: Tensor) -> Tensor:
     return torch.empty_like(recorded, dtype=value.dtype).copy_(value)
 
 
-def forward(tape: Tape, dtype: torch.dtype, teacher: bool = False) -> Run:
+def forward(tape: Tape, dtype: torch.dtype, teacher: bool = False, rounding: Rounding | None = None) -> Run:
     """The reference's own forward pass over what the tape holds, ready to go `backward`."""
     live = _live(tape)
-    return Run([call for call in tape.calls if call in live], tape.values.__getitem__, dtype, teacher)
+    return Run([call for call in tape.calls if call in live], tape.values.__getitem__, dtype, teacher, rounding)
 
 
 def backprop(tape: Tape, loss: int, dtype: torch.dtype, teacher: bool = False) -> Run:

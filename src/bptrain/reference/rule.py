@@ -71,12 +71,14 @@ class Rule:
     `inexact` is the relative error that torch's own kernel makes in any dtype, for instance by
     rounding a constant to float32. `cancels` says that torch forms the gradient from terms of the size of dy
     that nearly cancel at times (a saturated sigmoid, a probability near 1): what is left is rounded as they are.
+    `shifts` says that torch subtracts from the input something of its size, a mean: the input's rounding counts.
     """
 
     functions: ClassVar[tuple[Callable, ...]] = ()
     random: ClassVar[bool] = False
     inexact: ClassVar[float] = 0.0
     cancels: ClassVar[bool] = False
+    shifts: ClassVar[bool] = False
 
     def __init_subclass__(
         cls,
@@ -84,9 +86,10 @@ class Rule:
         random: bool = False,
         inexact: float = 0.0,
         cancels: bool = False,
+        shifts: bool = False,
     ) -> None:
         cls.functions = tuple(functions)
-        cls.random, cls.inexact, cls.cancels = random, inexact, cancels
+        cls.random, cls.inexact, cls.cancels, cls.shifts = random, inexact, cancels, shifts
         for function in cls.functions:
             if function in _REGISTRY:
                 raise TypeError(f"{function} has two rules: {_REGISTRY[function].__name__} and {cls.__name__}")
@@ -95,6 +98,11 @@ class Rule:
     @staticmethod
     def cases() -> Iterable[Case]:
         return ()
+
+    @staticmethod
+    def arranged(args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        """A call as `forward` takes it, for a function of torch that has a second signature."""
+        return args, kwargs
 
     # Each rule writes its own arguments, so no one signature can stand here.
     forward: ClassVar[Callable[..., tuple[Any, Any]]]
@@ -139,7 +147,7 @@ def bind(rule: type[Rule], args: tuple, kwargs: dict[str, Any]) -> dict[str, Any
     Raises TypeError when the call passes something the rule has no parameter for.
     """
     extra = {"again": None} if rule.random else {}
-    kwargs = {_SPELLINGS.get(name, name): value for name, value in kwargs.items()}
+    args, kwargs = rule.arranged(args, {_SPELLINGS.get(name, name): value for name, value in kwargs.items()})
     bound = _signature(rule).bind(*args, **kwargs, **extra).arguments
     bound.pop("again", None)
     return dict(bound)

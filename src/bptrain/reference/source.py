@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 _TORCH = str(Path(torch.__file__).parent) + os.sep
+_OVERRIDES = _TORCH + "overrides.py"
 _PACKAGE = Path(__file__).parent.parent
 _OURS = (str(_PACKAGE / "reference") + os.sep, str(_PACKAGE / "check") + os.sep)
 _RECORDING = str(_PACKAGE / "check" / "recording.py")  # who called the model: nobody further out made the call
@@ -25,7 +26,9 @@ def here() -> tuple[str, FrameType | None]:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename != _RECORDING:
         file = frame.f_code.co_filename
-        if file.startswith(_TORCH):
+        if file == _OVERRIDES:  # hands the call to the tape
+            pass
+        elif file.startswith(_TORCH):
             inside_torch = inside_torch or f"torch/{file.removeprefix(_TORCH)}:{frame.f_lineno}"
             if frame.f_code.co_name == "apply" and file.endswith("autograd/function.py"):
                 return source or inside_torch, frame

@@ -22,6 +22,8 @@ from bptrain.reference.draws import Draws
 from bptrain.reference.effect import is_about_tensor, is_in_place
 from bptrain.reference.source import defined, here
 
+SET_DATA = Tensor.data.__set__  # type: ignore[attr-defined]
+
 
 @dataclass(frozen=True)
 class Input:
@@ -123,11 +125,13 @@ class Tape(TorchFunctionMode):
                 return self._take_custom(tensor, node, custom)
         known = self._known.get(id(tensor))
         if known is not None:
-            # Kernels write buffers without a word to the version, so that constants are compared by value.
+            # Kernels write buffers, and `data` leaves, without a word to the version: these are compared by value.
             variable, version = known
-            same = version == tensor._version if tensor.requires_grad else torch.equal(self.values[variable], tensor)
-            if same:
+            same = version == tensor._version or not tensor.requires_grad
+            if same and (node is not None or torch.equal(self.values[variable], tensor)):
                 return variable
+            if tensor.requires_grad and node is None:
+                return self._overwritten(variable, tensor)
         variable = self._new(tensor)
         if node is not None:
             self.holes[variable] = Hole(node.name(), self._paths[-1] if self._paths else "", here()[0])
@@ -145,6 +149,7 @@ class Tape(TorchFunctionMode):
         call = Call(func, resolve_name(func) or repr(func), self._paths[-1] if self._paths else "", source, (), {})
         call.grad_mode, call.draws, call.scope = torch.is_grad_enabled(), Draws.now(), scope
         in_place, position = is_in_place(func, args, kwargs), itertools.count()
+        aliases: list[tuple[Tensor, Any, int]] = []
 
         def enter(x: Any) -> _Pair:
             if not isinstance(x, Tensor):
@@ -156,7 +161,8 @@ class Tape(TorchFunctionMode):
                     # The call writes to this very tensor, so the hook sees what all its uses before send back.
                     call.shared.add(0)
                 else:
-                    x = x.view_as(x)
+                    x = torch.ops.aten.alias(x)  # whose way back takes a sparse gradient too
+                    aliases.append((x, x.grad_fn, slot.position))
                 x.register_hook(_store(call.input_gradients, slot.position))
             return _Pair(slot, x)
 
@@ -164,6 +170,9 @@ class Tape(TorchFunctionMode):
         call.args, call.kwargs = tree_map(lambda pair: pair.slot, entered)
         args, kwargs = tree_map(lambda pair: pair.value, entered)
         result = func(*args, **kwargs)
+        for x, node, i in aliases:
+            if x.grad_fn is not node:  # the call wrote to it before it took part, as an embedding with max_norm does
+                x.register_hook(_store(call.input_gradients, i))
         if func is Tensor.__setitem__:  # returns nothing: its result is the tensor it wrote to
             self._leave(call, args[0])
             return result
@@ -181,10 +190,11 @@ class Tape(TorchFunctionMode):
         def leave(x: Any) -> Any:
             if not isinstance(x, Tensor):
                 return x
-            slot = Output(next(position), self._new(x))
+            leaf = x.requires_grad and x.is_leaf and id(x) in self._known  # as it was, or written to under no_grad
+            slot = Output(next(position), self.variable(x) if leaf else self._new(x))
             if x.grad_fn is not None and call.grad_mode:
                 # At the node, so that what hooks on the tensor did to the gradient is seen as the call saw it.
-                x.grad_fn.register_prehook(_store_output(call.output_gradients, slot.position, x.output_nr))
+                x.grad_fn.register_prehook(_store(call.output_gradients, slot.position, x.output_nr))
             return slot
 
         call.result = tree_map(leave, result)
@@ -212,6 +222,13 @@ class Tape(TorchFunctionMode):
             self._edges[id(tensor.grad_fn), tensor.output_nr] = variable
             self._alive.append(tensor.grad_fn)
         return variable
+
+    def _overwritten(self, old: int, leaf: Tensor) -> int:
+        """The variable of a leaf that was written to behind autograd's back, as if by `leaf.data = ...`."""
+        path, args = self._paths[-1] if self._paths else "", (Input(0, old), Input(1, self._new(leaf)))
+        new = self._new(leaf)
+        self.calls.append(Call(SET_DATA, "torch.Tensor.data", path, here()[0], args, {}, Output(0, new)))
+        return new
 
     def _watch(self, name: str, module: nn.Module) -> None:
         def enter(*_: Any) -> None:
@@ -271,17 +288,12 @@ class _Pair:
     value: Any
 
 
-def _store(gradients: dict[int, Tensor], position: int) -> Callable[[Tensor], None]:
-    def hook(gradient: Tensor | None) -> None:
+def _store(gradients: dict[int, Tensor], position: int, number: int | None = None) -> Callable[[Any], None]:
+    """A hook that keeps the gradient it gets, or the one of output `number` if it gets those of a node."""
+
+    def hook(given: Any) -> None:
+        gradient = given if number is None else given[number]
         if gradient is not None:  # of several outputs, such as those of split, one may go unused
-            gradients[position] = gradient.detach().clone()
-
-    return hook
-
-
-def _store_output(gradients: dict[int, Tensor], position: int, number: int) -> Callable[[tuple], None]:
-    def hook(grad_outputs: tuple) -> None:
-        if grad_outputs[number] is not None:
-            gradients[position] = grad_outputs[number].detach().clone()
+            gradients[position] = gradient.detach().to_dense().clone()
 
     return hook

@@ -95,6 +95,8 @@ class Console:
     def verdict(self, checked: Checked) -> None:
         """One line for a check that found nothing wrong, else the table of the calls that are."""
         report = checked.report
+        if not report.finite:  # the error that follows says it
+            return
         if report.ok:
             self._verified(checked)
         else:

@@ -88,7 +88,7 @@ def _channels_gradient(cache: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     return dx, None, None, *_flat(dweight, dbias)
 
 
-class BatchNorm(Rule, functions=[F.batch_norm]):
+class BatchNorm(Rule, functions=[F.batch_norm], shifts=True):
     """Each channel of x (B, C, *S) standardised over batch and places (training), or by running statistics.
 
     In training the call also moves the running statistics, in place; the rule has no part in that, and in neither
@@ -128,7 +128,7 @@ class BatchNorm(Rule, functions=[F.batch_norm]):
         return _channels_gradient(cache, dy)
 
 
-class InstanceNorm(Rule, functions=[F.instance_norm]):
+class InstanceNorm(Rule, functions=[F.instance_norm], shifts=True):
     """Each channel of each example of x (B, C, *S) standardised over its places, or by running statistics."""
 
     @staticmethod
@@ -159,7 +159,7 @@ class InstanceNorm(Rule, functions=[F.instance_norm]):
         return _channels_gradient(cache, dy)
 
 
-class GroupNorm(Rule, functions=[F.group_norm]):
+class GroupNorm(Rule, functions=[F.group_norm], shifts=True):
     """Each group of C / num_groups channels of each example of x (B, C, *S) standardised; w and b (C)."""
 
     @staticmethod
@@ -174,7 +174,7 @@ class GroupNorm(Rule, functions=[F.group_norm]):
     def forward(
         input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
     ) -> tuple[Tensor, Any]:
-        xhat, r = standardise(input.reshape(len(input), num_groups, -1), (2,), eps)  # (B, G, C / G * S), (B, G, 1)
+        xhat, r = standardise(input.unflatten(1, (num_groups, -1)).flatten(2), (2,), eps)  # (B, G, C / G * S), (B, G, 1)
         weight, bias = _per_channel(input, weight, bias)
         return affine(xhat.reshape(input.shape), weight, bias), (xhat, r, weight, bias)
 
@@ -186,7 +186,7 @@ class GroupNorm(Rule, functions=[F.group_norm]):
         return dx.reshape(dy.shape), None, *_flat(dweight, dbias)
 
 
-class LayerNorm(Rule, functions=[F.layer_norm]):
+class LayerNorm(Rule, functions=[F.layer_norm], shifts=True):
     """x (*, N) standardised over its last axes N = normalized_shape, one or several; w and b (N)."""
 
     @staticmethod
