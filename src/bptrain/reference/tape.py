@@ -97,6 +97,7 @@ class Tape(TorchFunctionMode):
         self.holes: dict[int, Hole] = {}
         self._known: dict[int, tuple[int, int]] = {}  # id(tensor) -> variable, version
         self._edges: dict[tuple[int, int], int] = {}  # (id(grad_fn), output number) -> variable
+        self._own: set[int] = set()  # id(grad_fn) of custom Functions that a torch function is made of
         self._custom: dict[int, Call] = {}  # id(grad_fn) -> the call of a custom Function
         self._alive: list[Any] = []  # keeps ids unique while the tape lives
         self._paths: list[str] = []
@@ -119,7 +120,7 @@ class Tape(TorchFunctionMode):
 
     def _variable(self, tensor: Tensor) -> int:
         node = tensor.grad_fn
-        if isinstance(node, BackwardCFunction):
+        if isinstance(node, BackwardCFunction) and id(node) not in self._own:
             custom = self._custom.get(id(node))
             if custom is None or all(o.position != tensor.output_nr for o in custom.outputs):
                 return self._take_custom(tensor, node, custom)
@@ -193,6 +194,7 @@ class Tape(TorchFunctionMode):
             leaf = x.requires_grad and x.is_leaf and id(x) in self._known  # as it was, or written to under no_grad
             slot = Output(next(position), self.variable(x) if leaf else self._new(x))
             if x.grad_fn is not None and call.grad_mode:
+                self._own.add(id(x.grad_fn))
                 # At the node, so that what hooks on the tensor did to the gradient is seen as the call saw it.
                 x.grad_fn.register_prehook(_store(call.output_gradients, slot.position, x.output_nr))
             return slot
