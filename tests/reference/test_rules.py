@@ -37,7 +37,7 @@ def call(rule: type[Rule], function, case):
     # Clones, because an in-place function may not write into a leaf nor into the arguments of the rule.
     fresh_args, fresh_kwargs = tree_map(lambda t: t.clone() if isinstance(t, torch.Tensor) else t, (args, kwargs))
     y = function(*fresh_args, **fresh_kwargs)
-    if function is torch.Tensor.__setitem__:  # returns nothing: its result is what it wrote to
+    if y is None:  # of a setter: its result is what it wrote to
         y = fresh_args[0]
 
     def again(*other_args, function=function, **other_kwargs):

@@ -48,7 +48,7 @@ def check_gradients(
     if own.dtype is not torch.float64:
         # The loss is judged in float64: the other recording takes its values as they are.
         own_calls, own_ends, _ = _verify(own, generator)
-        calls, ends = _join_calls(calls, own_calls), {name: _join(ends[name], own_ends[name]) for name in ends}
+        calls, ends = _join_calls(calls, own_calls), {n: _join(ends[n], own_ends.get(n, ends[n])) for n in ends}
     return GradientReport(
         calls=calls,
         parameters={name: end for name, end in ends.items() if name not in exact.inputs},
@@ -100,8 +100,9 @@ def _end_to_end(recording: Recording, generator: torch.Generator) -> tuple[Ends,
         variable = recording.tape.leaves[name]
         ours = run.gradients.get(variable)
         if theirs is None and ours is None and variable in used:
-            # Cut off on purpose (detach, no_grad) or by mistake: who knows.
-            ends[name] = GradientError(math.nan, 0.0, UNVERIFIED)
+            # A parameter is cut off on purpose (detach, no_grad) or by mistake: who knows. An input may be a target.
+            if name not in recording.inputs:
+                ends[name] = GradientError(math.nan, 0.0, UNVERIFIED)
             continue
         if ours is None:
             ours = torch.zeros_like(recording.tape.values[variable], dtype=torch.float64)

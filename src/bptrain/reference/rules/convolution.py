@@ -24,7 +24,7 @@ def taps(x: Tensor, kernel: Sizes, stride: Sizes, dilation: Sizes, places: Sizes
         yield x[there]
 
 
-def _per_axis(size: int | Sizes, axes: int) -> Sizes:
+def per_axis(size: int | Sizes, axes: int) -> Sizes:
     sizes = (size,) if isinstance(size, int) else tuple(size)
     return sizes * axes if len(sizes) == 1 else sizes
 
@@ -34,7 +34,7 @@ def _padding(padding: str | int | Sizes, kernel: Sizes, dilation: Sizes) -> tupl
     if padding == "same":
         total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         return tuple(n // 2 for n in total), tuple(n - n // 2 for n in total)
-    zeros = _per_axis(0 if isinstance(padding, str) else padding, len(kernel))  # the other name is 'valid'
+    zeros = per_axis(0 if isinstance(padding, str) else padding, len(kernel))  # the other name is 'valid'
     return zeros, zeros
 
 
@@ -89,7 +89,7 @@ class Convolution(Rule, functions=[F.conv1d, F.conv2d, F.conv3d]):
     ) -> tuple[Tensor, Any]:
         kernel = tuple(weight.shape[2:])
         axes = len(kernel)
-        stride, dilation = _per_axis(stride, axes), _per_axis(dilation, axes)
+        stride, dilation = per_axis(stride, axes), per_axis(dilation, axes)
         before, after = _padding(padding, kernel, dilation)
         x = input.reshape(-1, *input.shape[-axes - 1 :])  # (B, I, *S)
         z = F.pad(x, [n for ends in zip(before[::-1], after[::-1], strict=True) for n in ends])

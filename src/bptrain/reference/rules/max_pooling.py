@@ -30,7 +30,7 @@ def largest_gradient(cache: Any, dy: Tensor) -> Tensor:
     return windows.add(torch.where(won, dy.reshape(winner.shape), 0))
 
 
-def _distinct(*shape: int) -> Tensor:
+def distinct(*shape: int) -> Tensor:
     """Numbers in random order, no two so close that a difference quotient would swap them."""
     return torch.randperm(math.prod(shape)).reshape(shape) / 10
 
@@ -47,7 +47,7 @@ class MaxPool(Rule):
 
     @classmethod
     def cases(cls) -> Iterable[Case]:
-        x = _distinct(2, 3, *(5, 7, 4)[: cls.axes])
+        x = distinct(2, 3, *(5, 7, 4)[: cls.axes])
         yield case("window", x, 2)
         yield case("unbatched", x[0], 2)
         yield case("overlap", x, 3, 2)
@@ -124,7 +124,7 @@ class AdaptiveMaxPool(Rule):
 
     @classmethod
     def cases(cls) -> Iterable[Case]:
-        x = _distinct(2, 3, *(5, 7, 4)[: cls.axes])
+        x = distinct(2, 3, *(5, 7, 4)[: cls.axes])
         yield case("overlap", x, 3)
         yield case("unbatched", x[0], 2)
         yield case("one part", x, 1)

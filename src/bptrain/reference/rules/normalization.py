@@ -174,7 +174,9 @@ class GroupNorm(Rule, functions=[F.group_norm], shifts=True):
     def forward(
         input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
     ) -> tuple[Tensor, Any]:
-        xhat, r = standardise(input.unflatten(1, (num_groups, -1)).flatten(2), (2,), eps)  # (B, G, C / G * S), (B, G, 1)
+        xhat, r = standardise(
+            input.unflatten(1, (num_groups, -1)).flatten(2), (2,), eps
+        )  # (B, G, C / G * S), (B, G, 1)
         weight, bias = _per_channel(input, weight, bias)
         return affine(xhat.reshape(input.shape), weight, bias), (xhat, r, weight, bias)
 

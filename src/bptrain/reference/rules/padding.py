@@ -19,7 +19,8 @@ def source(n: int, before: int, after: int, mode: str, device: torch.device) -> 
     if mode == "reflect":  # ... 2 1 | 0 1 2 ... n-1 | n-2 n-3 ...
         return n - 1 - (n - 1 - i.abs()).abs(), inside | ~inside
     if mode == "circular":
-        return i % n, inside | ~inside
+        first = max(-before, 0)  # what is cut off at one end does not come round at the other
+        return first + (i - first) % (n - first - max(-after, 0)), inside | ~inside
     return i.clamp(0, n - 1), inside if mode == "constant" else inside | ~inside
 
 
@@ -40,6 +41,7 @@ class Pad(Rule, functions=[F.pad]):
         yield case("reflect, two axes", torch.randn(1, 2, 3, 4), (1, 2, 2, 0), mode="reflect")
         yield case("replicate", torch.randn(1, 2, 3, 2), (1, 4, 2, 0), mode="replicate")
         yield case("circular", torch.randn(1, 2, 3), (3, 2), mode="circular")
+        yield case("circular, cut off", torch.randn(1, 2, 5, 4), (2, -1, -2, 1), mode="circular")
 
     @staticmethod
     def forward(

@@ -45,8 +45,8 @@ def sliding(
     As many as fit, floor((S + 2 padding - dilation (kernel - 1) - 1) / stride) + 1 an axis. With `ceil_mode` one
     more where a rest is left, but none that starts behind the last element. Without `stride` it is the kernel.
     """
-    kernels, paddings, dilations = (_per_axis(size, axes) for size in (kernel, padding, dilation))
-    strides = kernels if stride is None or stride in ((), []) else _per_axis(stride, axes)
+    kernels, paddings, dilations = (per_axis(size, axes) for size in (kernel, padding, dilation))
+    strides = kernels if stride is None or stride in ((), []) else per_axis(stride, axes)
     tables = []
     for n, k, s, p, d in zip(x.shape[-axes:], kernels, strides, paddings, dilations, strict=True):
         room = n + 2 * p - d * (k - 1) - 1
@@ -64,7 +64,7 @@ def adaptive(x: Tensor, axes: int, output_size: Sizes) -> Windows:
 
     Part i of O on an axis of n elements goes from floor(i n / O) to ceil((i + 1) n / O): parts may overlap.
     """
-    sizes = [None] * axes if output_size is None else _per_axis(output_size, axes)
+    sizes = [None] * axes if output_size is None else per_axis(output_size, axes)
     tables = []
     for n, size in zip(x.shape[-axes:], sizes, strict=True):
         o = n if size is None else size
@@ -76,7 +76,7 @@ def adaptive(x: Tensor, axes: int, output_size: Sizes) -> Windows:
     return _product(tables)
 
 
-def _per_axis(size: Sizes, axes: int) -> list[int]:
+def per_axis(size: Sizes, axes: int) -> list[int]:
     sizes = [size] if isinstance(size, int) else list(size or [])
     return sizes * axes if len(sizes) == 1 else sizes
 
