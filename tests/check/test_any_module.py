@@ -254,3 +254,7 @@ def test_a_lazy_module_is_asked_to_be_called_once():
 def test_a_gradient_that_differences_find_nan_is_unverified():
     report = bptrain.check_gradients(lambda x: torch.special.i0(x * 0 + float("nan")) + x, torch.randn(3))
     assert report.ok
+
+
+def test_a_function_that_writes_into_its_buffers_is_unverified():
+    assert bptrain.check_gradients(nn.CrossMapLRN2d(3), torch.randn(2, 5, 3, 2)).verdict == "unverified"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,12 +82,13 @@ class GradientReport:
 
     @property
     def error(self) -> float:
-        """The largest relative error of any parameter's gradient in the run's own dtype."""
-        return _most(end.error for end in self.parameters.values())
+        """The largest relative error of any gradient, of a call or end to end, in the run's own dtype."""
+        ends = [*self.parameters.values(), *self.inputs.values()]
+        return _most([call.error for call in self.calls] + [end.error for end in ends])
 
     @property
     def digits(self) -> float:
-        """The decimal digits that the worst parameter gradient has left in the run's own dtype."""
+        """The decimal digits that the worst gradient has left in the run's own dtype."""
         return digits(self.error)
 
     def raise_if_wrong(self) -> None:
@@ -123,13 +124,10 @@ class GradientReport:
         return [(c.verdict, c.function, c.path, c.source, *figures(c.error)) for c in self.calls]
 
     def __str__(self) -> str:
-        titles = ("verdict", "call", "module", "source", "error", "digits")
-        table = [titles, *self.rows()]
-        widths = [max(len(row[i]) for row in table) for i in range(len(titles))]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
-        ]
-        return "\n".join([*lines, self.summary()])
+        calls = [("verdict", "call", "module", "source", "error", "digits"), *self.rows()]
+        ends = [("verdict", "end to end", "error", "digits")]
+        ends += [(e.verdict, name, *figures(e.error)) for name, e in {**self.parameters, **self.inputs}.items()]
+        return "\n".join([*_aligned(calls), *_aligned(ends), self.summary()])
 
     def summary(self) -> str:
         """One sentence: the verdict, what it covers, and the digits left; or what is wrong and where."""
@@ -160,6 +158,11 @@ class GradientReport:
         return faults
 
 
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(widths[i]) for i, cell in enumerate(row)).rstrip() for row in rows]
+
+
 def figures(error: float) -> tuple[str, str]:
     """An error and its digits as text, '-' where nothing could be compared."""
     return ("-", "-") if math.isnan(error) else (f"{error:.1e}", f"{digits(error):.1f}")
@@ -176,9 +179,8 @@ def _number(value: float) -> float | None:
 
 
 def _most(errors: Iterable[float]) -> float:
-    """The largest error; 0 of none, NaN only where all are."""
-    known = list(errors)
-    return max((e for e in known if not math.isnan(e)), default=math.nan if known else 0.0)
+    """The largest error that is a number; NaN of none."""
+    return max((e for e in errors if not math.isnan(e)), default=math.nan)
 
 
 def _share(verdicts: list[str]) -> float:

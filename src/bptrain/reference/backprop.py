@@ -114,6 +114,8 @@ def _evaluate_custom(call: Call, values: Callable[[int], Tensor], dtype: torch.d
     """A custom autograd.Function by the chain rule of its own forward."""
     if not call.inner or len(call.inside) < len(call.outputs):
         raise NoRule(f"the forward of {call.name} is not made of torch functions alone")
+    if any("out" in inner.kwargs for inner in call.inner):
+        raise NoRule(f"the forward of {call.name} writes into tensors with out=")
     run = Run(call.inner, values, dtype)
 
     def pull(dy: dict[int, Tensor]) -> dict[int, tuple[str, Tensor | None]]:
@@ -219,8 +221,11 @@ def _by_autograd(call: Call, values: Callable[[int], Tensor], dtype: torch.dtype
     if not leaves or isinstance(call.function, type):
         return None
     args, kwargs = tree_map(lambda x: inputs[x.position] if isinstance(x, Input) else x, (call.args, call.kwargs))
-    with torch.enable_grad(), repeated(call.draws):
-        y = [x for x in tree_flatten(call.function(*args, **kwargs))[0] if isinstance(x, Tensor)]
+    try:
+        with torch.enable_grad(), repeated(call.draws):
+            y = [x for x in tree_flatten(call.function(*args, **kwargs))[0] if isinstance(x, Tensor)]
+    except RuntimeError:  # it writes to its inputs in a way that no leaf allows
+        return None
     if not any(t.requires_grad for t in y):
         return None
 

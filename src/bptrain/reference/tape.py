@@ -147,7 +147,14 @@ class Tape(TorchFunctionMode):
         if is_about_tensor(func) or not any(isinstance(x, Tensor) for x in flat):
             return func(*args, **kwargs)
         source, scope = here()
-        call = Call(func, resolve_name(func) or repr(func), self._paths[-1] if self._paths else "", source, (), {})
+        call = Call(
+            func,
+            resolve_name(func) or getattr(func, "__name__", repr(func)),
+            self._paths[-1] if self._paths else "",
+            source,
+            (),
+            {},
+        )
         call.grad_mode, call.draws, call.scope = torch.is_grad_enabled(), Draws.now(), scope
         in_place, position = is_in_place(func, args, kwargs), itertools.count()
         aliases: list[tuple[Tensor, Any, int]] = []

@@ -34,6 +34,7 @@ from bptrain.reference.rules.recurrent import (
     layer_cases,
     layers,
     layers_back,
+    sizes_last,
     step,
     step_back,
     step_cases,
@@ -80,6 +81,8 @@ CELL = Cell(_forward, _backward)
 class GRU(Rule, functions=[torch.gru], random=True, cancels=True):
     """Layers of gated recurrent units. Derivation. See the top of this file."""
 
+    arranged = staticmethod(sizes_last)
+
     @staticmethod
     def cases() -> Iterable[Case]:
         return layer_cases(gates=3, states=1)
@@ -94,11 +97,12 @@ class GRU(Rule, functions=[torch.gru], random=True, cancels=True):
         dropout: float,
         train: bool,
         bidirectional: bool,
-        batch_first: bool,
+        batch_first: bool = False,
+        batch_sizes: Tensor | None = None,
         *,
         again: Callable,
     ) -> tuple[Any, Any]:
-        options = has_biases, num_layers, dropout, train, bidirectional, batch_first
+        options = has_biases, num_layers, dropout, train, bidirectional, batch_first, batch_sizes
         return layers(CELL, input, (hx,), params, *options, again)
 
     @staticmethod

@@ -34,6 +34,7 @@ from bptrain.reference.rules.recurrent import (
     layer_cases,
     layers,
     layers_back,
+    sizes_last,
     step,
     step_back,
     step_cases,
@@ -86,6 +87,8 @@ CELL = Cell(_forward, _backward)
 class LSTM(Rule, functions=[torch.lstm], random=True, cancels=True):
     """Layers of long short-term memory; `hx` is (h, c). Derivation. See the top of this file."""
 
+    arranged = staticmethod(sizes_last)
+
     @staticmethod
     def cases() -> Iterable[Case]:
         return layer_cases(gates=4, states=2)
@@ -100,11 +103,12 @@ class LSTM(Rule, functions=[torch.lstm], random=True, cancels=True):
         dropout: float,
         train: bool,
         bidirectional: bool,
-        batch_first: bool,
+        batch_first: bool = False,
+        batch_sizes: Tensor | None = None,
         *,
         again: Callable,
     ) -> tuple[Any, Any]:
-        options = has_biases, num_layers, dropout, train, bidirectional, batch_first
+        options = has_biases, num_layers, dropout, train, bidirectional, batch_first, batch_sizes
         return layers(CELL, input, tuple(hx), params, *options, again)
 
     @staticmethod

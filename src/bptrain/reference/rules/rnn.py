@@ -22,6 +22,7 @@ from bptrain.reference.rules.recurrent import (
     layer_cases,
     layers,
     layers_back,
+    sizes_last,
     step,
     step_back,
     step_cases,
@@ -71,7 +72,9 @@ RELU = Cell(_relu_forward, _relu_backward)
 
 
 class RNN(Rule):
-    """The way back that both layered networks share."""
+    """What both layered networks share."""
+
+    arranged = staticmethod(sizes_last)
 
     @staticmethod
     def backward(cache: Any, dy: Any) -> tuple[Any, ...]:
@@ -96,11 +99,12 @@ class RNNTanh(RNN, functions=[torch.rnn_tanh], random=True, cancels=True):
         dropout: float,
         train: bool,
         bidirectional: bool,
-        batch_first: bool,
+        batch_first: bool = False,
+        batch_sizes: Tensor | None = None,
         *,
         again: Callable,
     ) -> tuple[Any, Any]:
-        options = has_biases, num_layers, dropout, train, bidirectional, batch_first
+        options = has_biases, num_layers, dropout, train, bidirectional, batch_first, batch_sizes
         return layers(TANH, input, (hx,), params, *options, again)
 
 
@@ -125,11 +129,12 @@ class RNNRelu(RNN, functions=[torch.rnn_relu], random=True):
         dropout: float,
         train: bool,
         bidirectional: bool,
-        batch_first: bool,
+        batch_first: bool = False,
+        batch_sizes: Tensor | None = None,
         *,
         again: Callable,
     ) -> tuple[Any, Any]:
-        options = has_biases, num_layers, dropout, train, bidirectional, batch_first
+        options = has_biases, num_layers, dropout, train, bidirectional, batch_first, batch_sizes
         return layers(RELU, input, (hx,), params, *options, again)
 
 
