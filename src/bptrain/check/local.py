@@ -17,9 +17,9 @@ from bptrain.check.rounding import Stochastic
 from bptrain.check.tolerance import GradientError, coarser, compare, roundoff
 from bptrain.check.verdict import NUMERICAL, REFERENCE_WRONG, UNVERIFIED, VERIFIED, WRONG, worst
 from bptrain.reference.backprop import Evaluation, NoRule, cast, evaluate
+from bptrain.reference.call import Call, Input
 from bptrain.reference.draws import repeated
 from bptrain.reference.rule import rule_for
-from bptrain.reference.tape import Call, Input
 
 
 def check_calls(recording: Recording, generator: torch.Generator) -> list[CallReport]:

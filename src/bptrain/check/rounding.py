@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from bptrain.reference.backprop import Evaluation, Pull
+from bptrain.reference.call import Call
 from bptrain.reference.rule import rule_for
-from bptrain.reference.tape import Call
 
 
 @dataclass(frozen=True)

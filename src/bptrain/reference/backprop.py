@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
+from bptrain.reference.call import Call, Input
 from bptrain.reference.draws import repeated
 from bptrain.reference.rule import Rule, bind, rule_for, run_backward, run_forward
-from bptrain.reference.tape import Call, Input, Tape
+from bptrain.reference.tape import Tape
 
 
 class NoRule(Exception):
