@@ -25,6 +25,9 @@ def explained(path: Path) -> Iterator[None]:
 
 def make_directory(path: Path) -> bool:
     """Makes a directory and those above it; False when it is there already."""
+    for above in path.parents:
+        if above.exists() and not above.is_dir():
+            raise RunFailed(f"{above} is a file: move it away.")
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

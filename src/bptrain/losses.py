@@ -62,6 +62,9 @@ class CrossEntropy(Loss, name="cross_entropy"):
                 what = f"has {len(self.weight)} entries for the {dataset.outputs} classes of {dataset.name}."
                 raise RequestError(Problem("loss.weight", what))
             weight = torch.tensor(self.weight)
+            if not weight[dataset.parts["train"].targets].any():
+                what = "no class of the training part has a weight above 0."
+                raise RequestError(Problem("loss.weight", what, "Write one, or null."))
         return nn.CrossEntropyLoss(weight, label_smoothing=self.label_smoothing)
 
 

@@ -69,7 +69,7 @@ class Varying(Schedule):
 class Scheduler(Component, group="scheduler"):
     """Settings of a schedule. During warm-up each rate is multiplied by 1/(w+1), 2/(w+1), ... w/(w+1) over w steps."""
 
-    warmup: float = setting(0.0, "linear rise from near 0 at the start", minimum=0, unit="epochs")
+    warmup: float = setting(0.0, "linear rise from near 0 at the start", minimum=0, maximum=1e6, unit="epochs")
 
     def build(self, optimizer: Optimizer, total_steps: int, steps_per_epoch: int) -> Schedule:
         """The schedule of a training of `total_steps` steps; sets the rates of the first."""

@@ -127,6 +127,9 @@ def test_quiet_says_nothing_but_errors(folder, capsys):
         (["--config-dir", "nowhere"], ["--config-dir", "nowhere"]),
         (["--config-name", "trian"], ["--config-name", "Did you mean 'train'"]),
         (["runs", "nowhere"], ["nowhere"]),
+        (["--cfg", "job", "sed=1"], ["sed", "Did you mean 'seed'"]),
+        (["check", "--cfg", "job", "fit.epochs=0"], ["fit.epochs"]),
+        (["--config-name="], ["--config-name"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -212,6 +215,8 @@ def test_cfg_prints_the_config_and_nothing_else(folder, capsys):
     assert yaml.safe_load(capsys.readouterr().out)["name"] == "n${seed}"
     assert main(["--cfg", "job", "--resolve", "seed=4", "name=n${seed}"]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["name"] == "n4"
+    assert main(["--cfg", "job", "data=csv"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["data"]["path"] == "???"
     assert not (folder / "outputs").exists()
 
 
@@ -235,7 +240,9 @@ def test_no_torch_is_loaded_without_need(command):
 def test_an_output_folder_that_can_not_be_written_is_exit_1(folder, capsys):
     (folder / "outputs").write_text("a file in the way")
     assert main(TINY) == 1
-    assert "outputs" in capsys.readouterr().err
+    assert "outputs is a file: move it away" in capsys.readouterr().err
+    assert main(["runs"]) == 2
+    assert "outputs is a file: move it away" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -52,6 +52,27 @@ WRONG = [
     ("hydra/launcher=joblib", ["hydra", "-m"]),
     ("model.sizes=[3", ["model.sizes=[3"]),
     ("seed=${nothing}", ["nothing"]),
+    ("seed=???", ["seed", "is missing"]),
+    ("optimizer.lr=1" + "0" * 400, ["optimizer.lr", "a finite number"]),
+    ("seed=" + "9" * 5000, ["seed=9", "too many digits"]),
+    ("fit.epochs=3000000000", ["fit.epochs", "at most 2147483647"]),
+    ("seed=9223372036854775808", ["seed", "at most 9223372036854775807"]),
+    ("model.sizes=[10000000]", ["model.sizes", "at most 1048576"]),
+    ("model.sizes=x", ["model.sizes", "of integers, each at least 1 and at most"]),
+    ("optimizer.betas=x", ["optimizer.betas", "of numbers, each at least 0"]),
+    ("device=cuda:99999999999999999999", ["device", "cuda:9999"]),
+    ("scheduler.warmup=1e300", ["scheduler.warmup", "at most 1e+06"]),
+    ("data.path=donn\xe9es.csv", ["can't be read from '\xe9' on", "\"data.path='donn\xe9es.csv'\""]),
+    ("data.path=a(1).csv", ["\"data.path='a(1).csv'\""]),
+    ("data.path=[bold].csv", ["\"data.path='[bold].csv'\""]),
+    ("data.path=a=b.csv", ["from '=' on", "\"data.path='a=b.csv'\""]),
+    ("data.separator=;", ["from ';' on", "\"data.separator=';'\""]),
+    ("name=it's", ["\"name='it\\'s'\""]),
+    ("data.path=a,b.csv", ["several values", "-m", "\"data.path='a,b.csv'\""]),
+    ("~fit.epohcs", ["'~fit.epohcs'", "Did you mean 'fit.epochs'"]),
+    ("~fit.epochs=3", ["'~fit.epochs=3'", "60", "not 3", "~fit.epochs"]),
+    ("~", ["'~'", "names no key"]),
+    ("=3", ["'=3'", "names no key"]),
 ]
 
 
@@ -91,6 +112,9 @@ def test_all_problems_of_a_config_are_said_at_once():
         (["a=[1", "seed=-1"], ["'a=[1'", "seed"]),
         (["optimizer={lr:1}", "hydra.verbose=true", "seed=-1"], ["'hydra.verbose=true'", "optimizer", "seed"]),
         (["model=mpl", "name=${nothing}"], ["model"]),
+        (["data=csv", "data.target=y", "data.path=\xe9.csv", "seed=-1"], ["'data.path=\xe9.csv'", "seed"]),
+        (["name=../x", "device=gpu"], ["name", "device"]),
+        (["model=gru", "model/activation=relu"], ["'model/activation'"]),
     ],
     ids=str,
 )
@@ -122,6 +146,13 @@ def test_null_is_no_preset():
         (["seed=7", "name=run${seed}"], "name", "run7"),
         (["fit.clip=null"], "fit.clip", None),
         (["+fit.clip=2"], "fit.clip", 2.0),
+        (["+model=gru"], "model.name", "gru"),
+        (["++model=cnn"], "model.name", "cnn"),
+        (["++experiment=iris_mlp"], "name", "iris_mlp"),
+        (["~monitor"], "monitor", None),
+        (["fit.clip=2", "~fit.clip"], "fit.clip", None),
+        (["~fit.clip", "fit.clip=2"], "fit.clip", 2.0),
+        (["data=csv", "data.target=y", "data.path='donn\xe9es.csv'"], "data.path", "donn\xe9es.csv"),
     ],
 )
 def test_an_override_lands_where_it_says(overrides, path, value):
@@ -164,7 +195,46 @@ def test_a_file_that_is_no_config_is_named(tmp_path, text, words):
         assert word in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("name: own\n", ["own.yaml:1", "# @package _global_"]),
+        ("# @package _global_\ndefaults: [model: cnn]\n", ["own.yaml", "'- override /model: cnn'"]),
+        ("# @package _global_\ndefaults: [/model: cnn]\n", ["own.yaml", "'- override /model: cnn'"]),
+        ("# @package _global_\ndefaults: [own]\n", ["own.yaml", "takes itself in"]),
+        ("# @package _global_\ndefaults: [other]\n", ["own.yaml", "takes in itself"]),
+        ("# @package _global_\nname: &a [*a]\n", ["own.yaml", "contains itself"]),
+        ("# @package _global_\nhydra: {run: {dir: x}}\n", ["hydra.run.dir", "no hydra node", "name="]),
+        ("3\n", ["own.yaml", "no mapping"]),
+        ("[a, b]\n", ["own.yaml", "no mapping"]),
+        ("name: r\xe9d\n".encode("latin-1"), ["own.yaml", "UTF-8"]),
+    ],
+)
+def test_a_preset_that_does_not_do_what_it_seems_to_is_one_message(tmp_path, content, words):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "own.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    (tmp_path / "experiment" / "other.yaml").write_text("# @package _global_\ndefaults: [own]\n")
+    with pytest.raises(RequestError) as caught:
+        settings_of(compose(["experiment=own"], str(tmp_path)))
+    assert len(caught.value.problems) == 1
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_start_with_a_hydra_node_or_of_another_kind_is_refused(tmp_path):
+    (tmp_path / "own.yaml").write_text("defaults: [train, _self_]\nhydra: {job: {chdir: true}}\n")
+    with pytest.raises(RequestError, match=r"hydra.job.chdir: bptrain has no hydra node"):
+        compose([], str(tmp_path), "own")
+    (tmp_path / "own.yaml").write_text("[train]\n")
+    with pytest.raises(RequestError, match=r"own.yaml: is no mapping"):
+        compose([], str(tmp_path), "own")
+
+
 def test_a_missing_folder_or_start_is_named(tmp_path):
+    with pytest.raises(RequestError, match="no folder ''"):
+        compose([], "")
+    with pytest.raises(RequestError, match="there is no ''"):
+        compose([], None, "")
     with pytest.raises(RequestError, match="no folder"):
         compose([], str(tmp_path / "nowhere"))
     with pytest.raises(RequestError, match="Did you mean 'train'"):

@@ -1,5 +1,7 @@
 """What a user reads when a CSV file, or what is asked of it, is wrong."""
 
+import os
+
 import pytest
 
 from bptrain.config.read import read_component
@@ -48,7 +50,7 @@ def complaint(tmp_path, monkeypatch, content, **settings):
         (",y,z\n" + BODY, ["a.csv: column 1 has no name", "data.drop=['']"]),
         ("x,yy,z\n" + BODY, ["data.target: a.csv has no column 'y'", "Did you mean 'yy'?"]),
         ("a,b,c\n" + BODY, ["data.target: a.csv has no column 'y'", "Known: a, b, c."]),
-        (GOOD.replace(",", ";"), ["no column 'y'", "Its only column is 'x;y;z'", "data.separator=';'"]),
+        (GOOD.replace(",", ";"), ["no column 'y'", "Its only column is 'x;y;z'", "\"data.separator=';'\""]),
         (GOOD.replace(",", "\t"), ["no column 'y'", "data.separator=tab"]),
         (change("7,1,red", ",1,red"), ["a.csv:9: column 'x' is empty.", "data.drop=[x]"]),
         (change("\n7,1,red", "\n\n\n,1,red"), ["a.csv:11: column 'x' is empty."]),
@@ -106,6 +108,13 @@ def test_a_wrong_request_is_explained(tmp_path, monkeypatch, settings, words):
     message = complaint(tmp_path, monkeypatch, GOOD, **settings)
     for word in words:
         assert word in message
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.csv")
+    for path in (str(tmp_path / "a.csv"), "/dev/zero"):
+        with pytest.raises(RequestError, match="is no regular file"):
+            CSV(path=path, target="y").load(0)
 
 
 def test_path_and_target_must_be_given():

@@ -63,6 +63,9 @@ def test_a_glob_takes_the_options_of_a_group_those_of_the_user_too(tmp_path):
         ("optimizer.lr=interval(0,1)", ["optimizer.lr=interval(0,1)", "interval", "range("]),
         ("model/activation=glob(zz*)", ["fits no model/activation", "relu"]),
         ("optimizer.lr=glob(*)", ["no group", "optimizer"]),
+        ("seed=range(1000000)", ["'seed=range(1000000)'", "1,000,000 trials", "10,000"]),
+        ("seed=range(30000000000000000000000)", ["30,000,000,000,000,000,000,000 trials"]),
+        ("seed=range(5001)", ["-m", "10,002 trials"]),
     ],
 )
 def test_a_sweep_over_nothing_is_refused_in_a_sentence(word, words):
@@ -71,6 +74,13 @@ def test_a_sweep_over_nothing_is_refused_in_a_sentence(word, words):
     (problem,) = caught.value.problems
     for each in words:
         assert each in str(problem)
+
+
+@pytest.mark.parametrize("words", [["name='x${seed}'", "seed=1,2"], ["experiment=iris_mlp,digits_mlp"]], ids=str)
+def test_trials_of_different_names_are_refused_whatever_makes_the_names(words):
+    with pytest.raises(RequestError, match="name: a sweep has one name, and this has 2"):
+        plan(words)
+    assert {trial.settings.name for trial in plan([*words, "name=all"])} == {"all"}
 
 
 def test_only_the_command_line_and_the_config_know_hydra():

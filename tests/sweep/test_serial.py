@@ -7,6 +7,8 @@ import sys
 import time
 
 import pytest
+import torch
+from torch import nn
 
 from bptrain.cli.main import main
 from bptrain.errors import RequestError
@@ -55,6 +57,30 @@ def test_a_failing_job_does_not_stop_the_sweep(folder, capsys):
     sweep = only("outputs/tiny/sweeps/*", folder)
     trials = json.loads((sweep / "sweep.json").read_text())["trials"]
     assert [t["status"] for t in trials] == ["failed", "finished"]
+    assert not (sweep / "0").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "code"),
+    [
+        (["seed=0,1"], 3),
+        (["monitor=loss,rmse"], 3),
+        (["data=diabetes", "loss=mse", "check.enabled=true,false", "optimizer.lr=1e38"], 1),
+    ],
+    ids=str,
+)
+def test_a_sweep_has_the_exit_code_of_its_worst_failure(monkeypatch, overrides, code):
+    class Wrong(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clamp(min=0)
+
+        @staticmethod
+        def backward(ctx, dy):
+            return 1.5 * dy
+
+    monkeypatch.setattr(nn.ReLU, "forward", lambda self, x: Wrong.apply(x))
+    assert main(["-m", "-q", *TINY, "model/activation=relu", *overrides]) == code
 
 
 def test_a_sweep_of_which_no_trial_can_be_built_is_one_request_error_and_nothing_written(folder, capsys):
@@ -67,7 +93,7 @@ def test_a_sweep_of_which_no_trial_can_be_built_is_one_request_error_and_nothing
 
 
 def test_a_sweep_of_which_one_trial_can_be_built_runs_and_is_on_record(folder):
-    assert run_all(plan([*TINY, "monitor=rmse,loss"]), quiet=True) is False
+    assert run_all(plan([*TINY, "monitor=rmse,loss"]), quiet=True) == 1
     trials = json.loads(only("outputs/tiny/sweeps/*/sweep.json", folder).read_text())["trials"]
     assert [trial["status"] for trial in trials] == ["failed", "finished"]
 

@@ -157,9 +157,42 @@ def test_a_loss_that_is_not_finite_fails_the_run():
         trained(*overrides)
 
 
+def test_a_validation_or_test_loss_that_is_not_finite_fails_the_run(monkeypatch):
+    overrides = ["fit.batch_size=1000", "optimizer.lr=1e38", "model/activation=relu", "fit.epochs=1"]
+    with pytest.raises(RunFailed, match=r"epoch 1: the validation loss is nan.*optimizer.lr"):
+        trained(*overrides)
+    run = build(settings_of(compose(SMALL)))
+    run.dataset.parts["test"].inputs.fill_(math.nan)
+    with pytest.raises(RunFailed, match=r"epoch \d: the test loss is nan"):
+        list(fit(run))
+
+
+def test_a_value_that_is_no_number_is_never_the_best():
+    state = build(settings_of(compose(SMALL))).state
+    assert not state.improved(math.nan, 0.5)
+    assert state.best is None
+    assert state.improved(2.0, 0.5)
+    assert not state.improved(math.nan, 0.1)
+    assert state.score == (2.0, 0.5)
+
+
+def test_a_loss_that_is_not_finite_before_the_first_step_is_not_blamed_on_the_rate():
+    run = build(settings_of(compose(SMALL)))
+    run.dataset.parts["train"].inputs.fill_(math.nan)
+    with pytest.raises(RunFailed, match=r"not finite at the start: look at the data and model.init"):
+        list(fit(run))
+
+
+def test_all_that_does_not_fit_the_data_is_said_at_once():
+    with pytest.raises(RequestError) as caught:
+        build(settings_of(compose(["data=iris", "loss=mse", "model=cnn", "monitor=rmse"])))
+    assert [problem.where for problem in caught.value.problems] == ["loss", "model", "monitor"]
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
+        (["loss.weight=[0,0,0]"], ["loss.weight", "above 0"]),
         (["model=cnn"], ["model", "cnn", "(4,)"]),
         (["model=cnn", "data=digits", "model.channels=[4,4,4,4,4]"], ["pooling 4", "(4, 1, 1)"]),
         (["model=cnn", "data=digits", "model.kernel=9", "model.padding=0"], ["conv 1", "kernel"]),

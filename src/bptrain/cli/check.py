@@ -16,7 +16,7 @@ def run(arguments: Arguments) -> int:
 
     from bptrain.errors import GradientsWrong
     from bptrain.report.console import Console
-    from bptrain.train.fit import check_batches
+    from bptrain.train.fit import check_batches, not_finite
     from bptrain.train.run import build
 
     run = build(settings)
@@ -24,6 +24,8 @@ def run(arguments: Arguments) -> int:
     console.header(run)
     wrong = []
     for checked in check_batches(run, settings.check.steps):
+        if not checked.report.finite:
+            raise not_finite(0)
         console.calls(checked)
         if not checked.report.ok:
             wrong.append(checked.report.summary())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -19,6 +20,20 @@ INTERRUPTED = 130
 
 def main(argv: list[str] | None = None) -> int:
     """Runs a command line; an error is one message on stderr, with a traceback only under BPTRAIN_TRACEBACK=1."""
+    code = _run(argv)
+    try:
+        sys.stdout.flush()
+    except OSError as error:  # what Python itself would flush at the end goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # a reader that has left wants no more
+            return code or _report(f"stdout: {error.strerror or error}.", 1)
+    return code
+
+
+def _run(argv: list[str] | None) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a character that the locale lacks fails no run
+            stream.reconfigure(errors="backslashreplace")
     try:
         arguments = parse(sys.argv[1:] if argv is None else argv)
         # A verb is imported when it is called, so that none pays for another's imports.
@@ -28,15 +43,20 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _report("interrupted.", INTERRUPTED)
     except BrokenPipeError:  # whoever read our output has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except BptrainError as error:
         return _report(str(error), error.exit_code)
-    except MemoryError:
-        return _report("out of memory. Try a smaller fit.batch_size or model.", 1)
     except Exception as error:
-        what = str(error).strip() or type(error).__name__
+        if _out_of_memory(error):
+            return _report("out of memory. Try a smaller fit.batch_size or model.", 1)
+        what = next(iter(str(error).strip().splitlines()), type(error).__name__)
         return _report(f"{what} ({type(error).__name__}). BPTRAIN_TRACEBACK=1 shows where.", 1)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Python's own error, CUDA's, or what torch's allocator on the CPU says."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
 
 
 @contextmanager

@@ -18,6 +18,8 @@ def run(arguments: Arguments) -> int:
         for root in roots
         if not root.is_dir()
     ]
+    if not roots and OUTPUTS.exists() and not OUTPUTS.is_dir():
+        missing = [Problem("runs", f"{OUTPUTS} is a file: move it away.", "Or name a folder.")]
     if missing:
         raise RequestError(missing)
     show_runs([found for root in roots or [OUTPUTS] for found in list_runs(root)])

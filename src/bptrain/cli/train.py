@@ -33,4 +33,4 @@ def _sweep(arguments: Arguments) -> int:
 
     from bptrain.sweep.serial import run_all
 
-    return 0 if run_all(trials, quiet=arguments.quiet) else 1
+    return run_all(trials, quiet=arguments.quiet)

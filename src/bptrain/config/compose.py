@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -16,16 +18,16 @@ from hydra._internal.core_plugins.structured_config_source import StructuredConf
 from hydra._internal.hydra import Hydra
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from bptrain.config.component import GROUPS
-from bptrain.config.read import INVALID, read
+from bptrain.config.preset_file import faults
+from bptrain.config.read import INVALID, MISSING, read, show
 from bptrain.config.settings import Settings
 from bptrain.config.tree import Tree
+from bptrain.config.word import instead_of, one_line, or_quoted, parse
 from bptrain.errors import Problem, RequestError, did_you_mean
 
 DEFAULT = "train"
@@ -41,47 +43,50 @@ class Config:
     resolved: dict[str, Any]
 
     def show(self, resolve: bool) -> str:
-        """The config as YAML."""
-        return yaml.safe_dump(self.resolved, sort_keys=False) if resolve else self.text
-
-
-def parse(words: list[str], problems: list[Problem]) -> list[Override]:
-    """Overrides in Hydra's grammar; a word that is none is left out and added to `problems`."""
-    parser, parsed = OverridesParser.create(), []
-    for word in words:
+        """The config as YAML. RequestError when it is wrong, but for what must still be given."""
         try:
-            override = parser.parse_override(word)
-        except HydraException as error:
-            problems.append(Problem(f"'{word}'", _one_line(error), "Write key=value."))
-            continue
-        if override.key_or_group.split(".")[0].split("/")[0] == "hydra":
-            problems.append(Problem(f"'{word}'", "bptrain has no hydra node.", _instead_of(override.key_or_group)))
-        else:
-            parsed.append(override)
-    return parsed
+            settings_of(self)
+        except RequestError as error:
+            if wrong := [problem for problem in error.problems if problem.what != MISSING]:
+                raise RequestError(wrong) from None
+        return yaml.safe_dump(self.resolved, sort_keys=False) if resolve else self.text
 
 
 def compose(words: list[str], config_dir: str | None = None, config_name: str | None = None) -> Config:
     """The config that the overrides compose. RequestError says all that is wrong with them."""
-    tree, name = Tree.of(config_dir), (config_name or DEFAULT).removesuffix(".yaml")
+    tree, name = Tree.of(config_dir), (DEFAULT if config_name is None else config_name).removesuffix(".yaml")
     if name not in tree.options():
         raise RequestError(Problem("--config-name", f"there is no '{name}'.", did_you_mean(name, tree.options())))
     problems: list[Problem] = []
-    overrides, dropped = [], []
-    for override in parse(words, problems):
+    parsed = parse(words, problems)
+    overrides, chosen = [], tree.own("", name)
+    deleted: dict[str, Override] = {}
+    dropped = [_key(word) for word in words if word not in {override.input_line for override in parsed}]
+    for override in parsed:
+        key = override.key_or_group
+        deleted.pop(key, None)
         if found := _problems(override, tree):
             problems += found
-            dropped.append(override.key_or_group)
+            dropped.append(key)
+        elif override.is_delete() and not tree.is_group(key):
+            deleted[key] = override
         else:
             overrides.append(_for_hydra(override, tree))
+            chosen += _own(override, tree)
+    if wrong := [problem for path in tree.own("", name) for problem in faults(path, False)]:
+        raise RequestError(problems + wrong)
     try:
-        composed = _hydra(tree).compose_config(name, overrides, RunMode.RUN, from_shell=False)
+        hydra = _hydra(tree)
+        composed = hydra.compose_config(name, _chosen_anew(overrides, hydra, name), RunMode.RUN, from_shell=False)
         with open_dict(composed):
-            composed.pop("hydra", None)
+            node = composed.pop("hydra", None)
+            problems += [problem for override in deleted.values() for problem in _delete(composed, override)]
+        if len(tree.roots) > 1:
+            problems += _changed(node)
         text = OmegaConf.to_yaml(composed)
         resolved = OmegaConf.to_container(composed, resolve=True)
     except Exception as error:  # a file of somebody's can make Hydra, OmegaConf and the YAML reader fail in any way
-        raise RequestError(problems or _explain(error)) from error
+        raise RequestError(problems or _explain(error, parsed, chosen)) from error
     if problems:
         raise RequestError(problems + _others(resolved, dropped, tree))
     return Config(tuple(words), text, resolved)  # type: ignore[arg-type]
@@ -119,7 +124,10 @@ def _problems(override: Override, tree: Tree) -> list[Problem]:
     """What is wrong with an override before anything is composed: what it names is not there."""
     key, text, value = override.key_or_group, override.input_line or "", override.value()
     if override.is_sweep_override():
-        return [Problem(f"'{text}'", "has several values.", "Add -m to train one network for each.")]
+        instead = "Add -m to train one network for each"
+        return [
+            Problem(f"'{text}'", "has several values.", f"{instead}{'' if tree.is_group(key) else or_quoted(text)}.")
+        ]
     if not tree.is_group(key):
         what = f"there is no group '{key}'."
         return [Problem(f"'{text}'", what, did_you_mean(key, tree.groups()))] if "/" in key else []
@@ -131,11 +139,22 @@ def _problems(override: Override, tree: Tree) -> list[Problem]:
     options = tree.options(key)
     chosen = ["null" if name is None else str(name) for name in (value if isinstance(value, list) else [value])]
     names = [name.removesuffix(".yaml") for name in chosen]
-    return [
+    unknown = [
         Problem(key, f"there is no {key} '{name}'.", did_you_mean(name, options))
         for name in names
         if name not in options and not override.is_delete()
     ]
+    preset = key.split("/")[0] not in PARTS
+    return unknown + [problem for path in _own(override, tree) for problem in faults(path, preset)]
+
+
+def _own(override: Override, tree: Tree) -> list[Path]:
+    """The user's files that an override chooses."""
+    key, value = override.key_or_group, override.value()
+    if override.is_delete() or not tree.is_group(key):
+        return []
+    options = value if isinstance(value, list) else [value]
+    return [path for option in options for path in tree.own(key, str(option).removesuffix(".yaml"))]
 
 
 def _for_hydra(override: Override, tree: Tree) -> str:
@@ -144,45 +163,91 @@ def _for_hydra(override: Override, tree: Tree) -> str:
     if override.is_delete():
         return text
     if tree.is_group(key):
-        return f"~{key}" if override.value() is None else text
+        word = text.lstrip("+")
+        return f"~{key}" if override.value() is None else word if word == text else f"+{word}"
     # Forced in, so that Hydra does not stop at the first unknown key and our reader names them all.
     return "++" + text.lstrip("+")
+
+
+def _key(word: str) -> str:
+    """The key of a word that Hydra can't read, '' when it does not belong to a part of the config."""
+    key = word.lstrip("+~").partition("=")[0]
+    return key if re.split(r"[./]", key)[0] in PARTS else ""
+
+
+def _chosen_anew(words: list[str], hydra: Hydra, name: str) -> list[str]:
+    """`+group=option` as `group=option` where the defaults list has the group already, which Hydra else refuses."""
+    if not any(re.match(r"\+\w", word) for word in words):
+        return words
+    plain = [word for word in words if not word.startswith("+")]
+    taken = hydra.config_loader.compute_defaults_list(name, plain, RunMode.RUN).overrides.known_choices
+    return [word[1:] if re.match(r"\+\w", word) and word[1:].split("=")[0] in taken else word for word in words]
+
+
+def _delete(composed: DictConfig, override: Override) -> list[Problem]:
+    """Takes a key out of the config. Hydra itself finds none whose value is null."""
+    key, text, value = override.key_or_group, f"'{override.input_line}'", override.value()
+    parent, _, leaf = key.rpartition(".")
+    node = OmegaConf.select(composed, parent) if parent else composed
+    if not isinstance(node, DictConfig) or leaf not in node.keys():  # noqa: SIM118 - `in` passes over '???'
+        return [Problem(text, f"there is no '{key}' to delete.", did_you_mean(key, _leaves(composed), fallback=False))]
+    if value is not None and node[leaf] != value:
+        return [Problem(text, f"{key} is {show(node[leaf])}, not {show(value)}.", f"Write ~{key}.")]
+    del node[leaf]
+    return []
+
+
+def _leaves(node: DictConfig) -> dict[str, Any]:
+    """Every value of a config by its dotted key."""
+    found: dict[str, Any] = {}
+
+    def walk(value: Any, key: str) -> None:
+        if isinstance(value, dict) and value:
+            for name, item in value.items():
+                walk(item, f"{key}.{name}" if key else str(name))
+        else:
+            found[key] = value
+
+    walk(OmegaConf.to_container(node), "")
+    return found
+
+
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    """Hydra's own node as it is when no file says anything of it."""
+    composed = _hydra(Tree.of(None)).compose_config(DEFAULT, [], RunMode.RUN, from_shell=False)
+    return _leaves(composed.hydra)
+
+
+def _changed(node: DictConfig) -> list[Problem]:
+    """What the user's files say of Hydra's node, but for what Hydra writes there itself."""
+    found, known = _leaves(node), _defaults()
+    own = re.compile(r"(overrides|runtime|job\.(override_dirname|config_name))(\.|$)")
+    keys = [key for key in found | known if found.get(key) != known.get(key) and not own.match(key)]
+    first = {key.split(".")[0]: f"hydra.{key}" for key in reversed(keys)}
+    return [Problem(key, "bptrain has no hydra node.", instead_of(key)) for key in first.values()]
 
 
 def _others(resolved: Any, dropped: list[str], tree: Tree) -> list[Problem]:
     """What the reader says of a config without the overrides of some keys, but for what may come of their absence."""
     hidden: set[str] = set()
-    for key in dropped:
+    for key in filter(None, dropped):
         group = key if tree.is_group(key) else key.rpartition("/")[0] or key
-        hidden |= {group} if group.split("/")[0].split(".")[0] in PARTS else set(GROUPS)  # a preset may choose any part
+        part = group.split("/")[0].split(".")[0] in PARTS
+        hidden |= {group} if part else {group, *GROUPS}  # a preset may choose any part
     starts = tuple(f"{key.replace('/', '.')}." for key in hidden)
     problems: list[Problem] = []
     read(Settings, resolved, "", problems)
     return [problem for problem in problems if not f"{problem.where}.".startswith(starts)]
 
 
-def _explain(error: Exception) -> Problem:
+def _explain(error: Exception, overrides: list[Override], chosen: list[Path]) -> Problem:
     cause = error.__cause__ or error
+    if isinstance(error, RecursionError):
+        return Problem(", ".join(map(str, chosen)), "takes in itself, or files that do.", "Look at the defaults.")
+    if found := re.match(r"Could not override '([^'@]+/[^'@]+)'", str(error)):
+        group, _, part = found[1].rpartition("/")
+        names = [f"{group}={o.value()}" for o in overrides if o.key_or_group == group] or [f"the {group} chosen"]
+        return Problem(f"'{found[1]}'", f"{names[-1]} has no {part}.", "Leave it out.")
     key = getattr(cause, "full_key", None) or "config"
-    return Problem(str(key), _one_line(cause))
-
-
-def _one_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kept = [
-        line
-        for line in lines
-        if not re.match(r"(full_key|object_type|See https?://|Config search path|provider=)", line)
-    ]
-    text = " ".join(kept) or type(error).__name__
-    return text if text.endswith((".", "?", "!")) else text + "."
-
-
-def _instead_of(key: str) -> str:
-    known = {
-        "hydra.run.dir": "The run directory is outputs/<name>/<date>_<time>: set name=.",
-        "hydra.sweep.dir": "A sweep's directory is outputs/<name>/sweeps/<date>_<time>: set name=.",
-        "hydra.searchpath": "Use --config-dir DIR.",
-        "hydra.verbose": "Set BPTRAIN_TRACEBACK=1 to see where an error comes from.",
-    }
-    return known.get(key, "Sweeps are planned with -m and run by bptrain itself.")
+    return Problem(str(key), one_line(cause))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 import types
 import typing
 from typing import Any, Literal, Union, get_args, get_origin
@@ -12,6 +12,8 @@ from bptrain.config.component import Component, components
 from bptrain.errors import Problem, RequestError, did_you_mean
 
 INVALID = object()
+MISSING = "is missing."
+LARGEST = 2**31 - 1  # of integers whose field names no maximum
 
 
 def read(cls: type, value: Any, where: str, problems: list[Problem]) -> Any:
@@ -30,12 +32,12 @@ def read(cls: type, value: Any, where: str, problems: list[Problem]) -> Any:
             problems.append(Problem(join(where, key), f"is not a key of {owner}.", did_you_mean(str(key), known)))
     settings = {}
     for name, field in fields.items():
-        if value.get(name, "???") != "???":  # how Hydra writes a value that must be given
+        if name in value and value[name] != "???":  # how Hydra writes a value that must be given
             found = convert(hints[name], value[name], join(where, name), problems, field.metadata)
             if found is not INVALID:
                 settings[name] = found
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            problems.append(Problem(join(where, name), "is missing.", _sentence(field.metadata.get("help", ""))))
+        elif name in value or (field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING):
+            problems.append(Problem(join(where, name), MISSING, _sentence(field.metadata.get("help", ""))))
     if len(problems) > before:
         return INVALID
     try:
@@ -81,16 +83,14 @@ def _match(hint: Any, value: Any, where: str, problems: list[Problem], metadata:
         return read(hint, value, where, problems)  # type: ignore[arg-type]
     if hint is type(None):
         return None if value is None else _NO_MATCH
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+    if not isinstance(value, (int, float) if hint is float else hint) or (isinstance(value, bool) and hint is not bool):
         return _NO_MATCH
     if hint in (int, float):
-        fault = _out_of_range(value, metadata)
+        fault = _out_of_range(hint, value, metadata)
         if fault:
             problems.append(Problem(where, f"must be {fault}, not {show(value)}."))
             return INVALID
-    return value
+    return float(value) if hint is float else value
 
 
 def read_component(group: str, value: Any, where: str, problems: list[Problem]) -> Any:
@@ -108,9 +108,11 @@ def read_component(group: str, value: Any, where: str, problems: list[Problem]) 
     return read(known[node["name"]], node, where, problems)
 
 
-def _out_of_range(value: float, metadata: Any) -> str:
-    if not math.isfinite(value):
+def _out_of_range(hint: Any, value: float, metadata: Any) -> str:
+    if not abs(value) <= sys.float_info.max:
         return "a finite number"
+    if hint is int and "maximum" not in metadata and value > LARGEST:
+        return f"at most {LARGEST}"
     low, high = metadata.get("minimum"), metadata.get("maximum")
     above, below = metadata.get("above"), metadata.get("below")
     bad = (
@@ -125,7 +127,7 @@ def _out_of_range(value: float, metadata: Any) -> str:
 def interval(metadata: Any) -> str:
     """The range of a field in words, '' when it has none."""
     words = [
-        f"{word} {metadata[key]:g}"
+        f"{word} {format(metadata[key], '' if isinstance(metadata[key], int) else 'g')}"
         for key, word in (("minimum", "at least"), ("above", "above"), ("maximum", "at most"), ("below", "below"))
         if metadata.get(key) is not None
     ]
@@ -141,8 +143,13 @@ def describe(hint: Any, metadata: Any = types.MappingProxyType({})) -> str:
         return " or ".join(map(str, get_args(hint)))
     if origin is tuple:
         item = get_args(hint)[0]
-        many = "" if get_origin(item) is Literal else "s"
-        return f"a list [...] of {describe(item, metadata).removeprefix('an ').removeprefix('a ')}{many}"
+        if get_origin(item) is Literal:
+            return f"a list [...] of {describe(item)}"
+        words = {int: "integers", float: "numbers", str: "texts"}
+        if item not in words:
+            return f"a list [...], each item {describe(item, metadata)}"
+        limits = interval(metadata) if item in (int, float) else ""
+        return f"a list [...] of {words[item]}" + (f", each {limits}" if limits else "")
     if isinstance(hint, type) and issubclass(hint, Component):
         return f"the name of a {hint.group.split('/')[-1]}"
     words = {int: "an integer", float: "a number", bool: "true or false", str: "text", type(None): "null"}

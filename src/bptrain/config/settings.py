@@ -90,9 +90,11 @@ class Settings:
     check: Check = setting(Check, "when gradients are verified")
 
     def __post_init__(self) -> None:
+        problems = []
         if not NAME.fullmatch(self.name):
-            raise RequestError(
-                Problem("name", f"'{self.name}' can't be a folder.", "Use up to 100 letters, digits, '.', '_' or '-'.")
-            )
-        if not re.fullmatch(r"(cpu|auto|mps|cuda(:\d+)?)", self.device):
-            raise RequestError(Problem("device", f"there is no device '{self.device}'.", "Use cpu, cuda, mps or auto."))
+            cure = "Use up to 100 letters, digits, '.', '_' or '-'."
+            problems.append(Problem("name", f"'{self.name}' can't be a folder.", cure))
+        if not re.fullmatch(r"(cpu|auto|mps|cuda(:\d{1,3})?)", self.device):
+            problems.append(Problem("device", f"there is no device '{self.device}'.", "Use cpu, cuda, mps or auto."))
+        if problems:
+            raise RequestError(problems)

@@ -29,7 +29,7 @@ class Tree:
         if config_dir is None:
             return cls((config_root(),))
         user = Path(config_dir).absolute()
-        if not user.is_dir():
+        if not config_dir or not user.is_dir():
             raise RequestError(
                 Problem("--config-dir", f"there is no folder '{config_dir}'.", "Name one with YAML files.")
             )
@@ -42,6 +42,10 @@ class Tree:
 
     def is_group(self, name: str) -> bool:
         return any((root / name).is_dir() for root in self.roots)
+
+    def own(self, group: str, option: str) -> list[Path]:
+        """The file of an option if it is the user's, as a list of one or none."""
+        return [path for root in self.roots[:-1] if (path := root / group / f"{option}.yaml").is_file()]
 
     def options(self, group: str = "") -> list[str]:
         """The options of a group; without one, the configs that can be started from."""

@@ -68,6 +68,8 @@ def read_csv(path: str, separator: str) -> CSVFile:
 def _text(path: str) -> str:
     file = Path(path).expanduser()
     try:
+        if file.exists() and not (file.is_file() or file.is_dir()):  # reading a pipe or a device may never end
+            raise RequestError(Problem(path, "is no regular file.", "Name a CSV file."))
         content = file.read_bytes()
     except FileNotFoundError:
         siblings = [other.name for other in file.parent.glob("*")]

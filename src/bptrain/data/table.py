@@ -85,8 +85,8 @@ def _meant(name: str, columns: list[str]) -> str:
     """What to write for a column that is not there."""
     for separator in (";", "\t", "|", ","):
         if len(columns) == 1 and separator in columns[0]:
-            word = "tab" if separator == "\t" else f"'{separator}'"
-            return f"Its only column is {columns[0]!r}: try data.separator={word}."
+            word = "data.separator=tab" if separator == "\t" else f"\"data.separator='{separator}'\""
+            return f"Its only column is {columns[0]!r}: try {word}."
     return did_you_mean(name, columns, fallback=len(columns) <= 30)
 
 

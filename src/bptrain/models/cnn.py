@@ -12,7 +12,7 @@ from bptrain.errors import Problem, RequestError
 from bptrain.models.activation import Activation, ReLU
 from bptrain.models.init import Init, gain, initialise
 from bptrain.models.mlp import fully_connected
-from bptrain.models.model import Model
+from bptrain.models.model import WIDEST, Model
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,22 +26,28 @@ class CNN(Model, name="cnn"):
     is that of every convolution and every axis; a list has one for each convolution.
     """
 
-    channels: tuple[int, ...] = setting((16, 32), "channels of each convolution", minimum=1)
-    kernel: int | tuple[int, ...] = setting(3, "width of the window, one number, or one for each", minimum=1)
-    stride: int | tuple[int, ...] = setting(1, "step of the window, one number, or one for each", minimum=1)
+    channels: tuple[int, ...] = setting((16, 32), "channels of each convolution", minimum=1, maximum=WIDEST)
+    kernel: int | tuple[int, ...] = setting(
+        3, "width of the window, one number, or one for each", minimum=1, maximum=WIDEST
+    )
+    stride: int | tuple[int, ...] = setting(
+        1, "step of the window, one number, or one for each", minimum=1, maximum=WIDEST
+    )
     padding: int | Literal["same"] | tuple[int | Literal["same"], ...] = setting(
-        "same", "zeros at each end, one number, or one for each; same is kernel // 2", minimum=0
+        "same", "zeros at each end, one number, or one for each; same is kernel // 2", minimum=0, maximum=WIDEST
     )
     pooling: Literal["none", "max", "avg"] = setting("max", "what each convolution's values are pooled by")
-    pool: int | tuple[int, ...] = setting(2, "width and step of pooling, one number, or one for each", minimum=1)
+    pool: int | tuple[int, ...] = setting(
+        2, "width and step of pooling, one number, or one for each", minimum=1, maximum=WIDEST
+    )
     norm: Literal["none", "batch", "layer", "group"] = setting("none", "normalization before each activation")
-    groups: int = setting(8, "groups of channels of norm=group", minimum=1)
+    groups: int = setting(8, "groups of channels of norm=group", minimum=1, maximum=WIDEST)
     activation: Activation = setting(ReLU, "activation of the convolutions and of the layers after them")
     dropout: float = setting(0.0, "share of hidden values set to 0 while training", minimum=0, below=1)
     head: Literal["flatten", "average"] = setting(
         "flatten", "what leaves the convolutions: all values, or channel means"
     )
-    sizes: tuple[int, ...] = setting((), "units of each hidden layer after the convolutions", minimum=1)
+    sizes: tuple[int, ...] = setting((), "units of each hidden layer after the convolutions", minimum=1, maximum=WIDEST)
     init: Init = setting("default", "how weights are drawn; default is torch's own way")
 
     def __post_init__(self) -> None:

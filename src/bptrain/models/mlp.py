@@ -11,7 +11,7 @@ from bptrain.config.component import setting
 from bptrain.errors import RequestError
 from bptrain.models.activation import Activation, Sigmoid
 from bptrain.models.init import Init, gain, initialise
-from bptrain.models.model import Model
+from bptrain.models.model import WIDEST, Model
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class MLP(Model, name="mlp"):
     """Flattens its input, then one hidden layer for each of `sizes` and a linear head; no sizes, a linear model."""
 
-    sizes: tuple[int, ...] = setting((128, 128, 128), "units of each hidden layer", minimum=1)
+    sizes: tuple[int, ...] = setting((128, 128, 128), "units of each hidden layer", minimum=1, maximum=WIDEST)
     activation: Activation = setting(Sigmoid, "activation of the hidden layers")
     dropout: float = setting(0.0, "share of hidden values set to 0 while training", minimum=0, below=1)
     norm: Literal["none", "batch", "layer"] = setting("none", "normalization before each activation")

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+WIDEST = 2**20  # units of a layer, and places of a window
+
+
 class Model(Component, abc.ABC, group="model"):
     """An architecture: its settings, and how to build the network for inputs of a given shape."""
 

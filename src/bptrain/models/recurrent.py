@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bptrain.config.component import setting
 from bptrain.errors import Problem, RequestError
 from bptrain.models.init import Init, initialise
-from bptrain.models.model import Model
+from bptrain.models.model import WIDEST, Model
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,8 +24,8 @@ class Recurrent(Model):
     reverse one has read the sequence back to its first step. `output=every` gives it the states of all steps.
     """
 
-    hidden: int = setting(64, "units of each layer and direction", minimum=1)
-    layers: int = setting(1, "recurrent layers, one over the other", minimum=1)
+    hidden: int = setting(64, "units of each layer and direction", minimum=1, maximum=WIDEST)
+    layers: int = setting(1, "recurrent layers, one over the other", minimum=1, maximum=1024)
     bidirectional: bool = setting(False, "whether a second network reads from the end")
     dropout: float = setting(0.0, "share of values set to 0 between layers while training", minimum=0, below=1)
     output: Literal["last", "every"] = setting("last", "which steps the head sees: the last, or every one")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import sys
 
 import rich.box
 import rich.console
@@ -15,7 +17,11 @@ WIDTH = 1000  # of plain text, where there is no terminal to ask: a row of a tab
 
 
 class Terminal:
-    """Prints to stdout unless `quiet`, and as plain text to the log if there is one."""
+    """Prints to stdout unless `quiet`, and as plain text to the log if there is one.
+
+    After stdout has failed nothing more is printed, and what is shown goes on. No space is told on stderr; a reader
+    that has left wants no more.
+    """
 
     def __init__(self, quiet: bool = False, log: Lines | None = None) -> None:
         self.quiet, self.log = quiet, log
@@ -25,10 +31,16 @@ class Terminal:
     def print(self, thing: str | Table) -> None:
         """Markup or a table. Without a terminal a sentence is one line, and cheap: Rich need not lay it out."""
         text = Text.from_markup(thing).plain if isinstance(thing, str) else self._laid_out(thing)
-        if self.interactive:
-            self.console.print(thing)
-        elif not self.quiet:
-            print(text)
+        try:
+            if self.interactive:
+                self.console.print(thing)
+            elif not self.quiet:
+                print(text, flush=True)
+        except OSError as error:
+            self.quiet, self.interactive = True, False
+            if not isinstance(error, BrokenPipeError):
+                with contextlib.suppress(OSError):
+                    print(f"bptrain: stdout: {error.strerror}. Nothing more is printed.", file=sys.stderr)
         if self.log is not None:
             self.log.append(text)
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bptrain import files
 from bptrain.config.settings import Settings
 from bptrain.report.console import Console
 from bptrain.runs.directory import RunDirectory
 from bptrain.runs.record import keep
 from bptrain.train.fit import fit
-from bptrain.train.run import build
+from bptrain.train.record import Record
+from bptrain.train.run import Run, build
 
 if TYPE_CHECKING:
     from bptrain.config.compose import Config
@@ -26,12 +29,19 @@ def train(config: Config, settings: Settings, path: Path | None = None, quiet: b
     """
     run = build(settings)
     directory = RunDirectory(path) if path is not None else RunDirectory.create(settings.name)
+    files.make_directory(directory.path)
     with closing(directory.lines("train.log")) as log:
         console = Console(quiet, log)
-        console.header(run, config.overrides)
+        headed = _headed(console, run, config)
         # Closed here, so that the summary is on disk when an interrupt goes on.
-        with console.live(run) as show, closing(keep(run, config, directory, fit(run))) as records:
+        with console.live(run) as show, closing(keep(run, config, directory, headed)) as records:
             deque(show(records), maxlen=0)
         summary = directory.read_json("summary.json")
         console.closing(run, summary, directory.path)
     return summary
+
+
+def _headed(console: Console, run: Run, config: Config) -> Iterator[Record]:
+    """The records of a run after its header, so that whatever fails is on record."""
+    console.header(run, config.overrides)
+    yield from fit(run)

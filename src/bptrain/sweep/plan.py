@@ -31,8 +31,9 @@ def plan(words: list[str], config_dir: str | None = None, config_name: str | Non
         except RequestError as error:
             problems.update(dict.fromkeys(error.problems))
     names = {trial.settings.name for trial in trials}
-    if len(names) > 1 and any(word.lstrip("+").startswith("name=") for word in combinations[0]):
-        problems[Problem("name", "a sweep has one name.", "Sweep another key.")] = None
+    if len(names) > 1:
+        what = f"a sweep has one name, and this has {len(names)}, such as {' and '.join(sorted(names)[:2])}."
+        problems[Problem("name", what, "Write one, such as name=sweep.")] = None
     if problems:
         raise RequestError(list(problems))
     return trials

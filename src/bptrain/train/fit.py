@@ -23,8 +23,8 @@ CURE = "Try a lower optimizer.lr, or fit.clip=1."
 def fit(run: Run) -> Iterator[Record]:
     """Trains until `fit.epochs` or `fit.patience` ends it; the state of the run is current at every record.
 
-    A check that finds a wrong gradient is yielded, then raised: GradientsWrong. RunFailed when the loss is
-    no longer finite at an evaluation.
+    A check that finds a wrong gradient is yielded, then raised: GradientsWrong. RunFailed when the loss of any
+    part is not finite.
     """
     settings, state = run.settings, run.state
     groups = state.optimizer.param_groups
@@ -38,7 +38,7 @@ def fit(run: Run) -> Iterator[Record]:
                 checked = check(run, step[0])
                 yield checked
                 if not checked.report.finite:
-                    raise RunFailed(f"step {state.step}: the loss is not finite: training diverged. {CURE}")
+                    raise not_finite(state.step)
                 if not checked.report.ok:
                     raise GradientsWrong(checked.report.summary())
             lr = groups[0]["lr"]
@@ -71,6 +71,13 @@ def check(run: Run, rows: Tensor) -> Checked:
     return Checked(run.state.step, time.perf_counter() - start, report, len(checked), len(rows))
 
 
+def not_finite(step: int) -> RunFailed:
+    """What to raise when the loss of the batch before `step` is not finite: before the first, no rate is to blame."""
+    if step == 0:
+        return RunFailed("the loss is not finite at the start: look at the data and model.init.")
+    return RunFailed(f"step {step}: the loss is not finite: training diverged. {CURE}")
+
+
 def check_batches(run: Run, count: int) -> Iterator[Checked]:
     """Verifies the first `count` steps' first batches at the weights of the start; trains nothing."""
     epochs = (_steps(run, epoch) for epoch in range(run.settings.fit.epochs))
@@ -88,13 +95,11 @@ def _steps(run: Run, epoch: int) -> list[list[Tensor]]:
 
 def _evaluate(run: Run, train_loss: float, lr: float) -> Evaluated:
     """Scores of an epoch. The monitored value is the validation part's, or the training part's without one."""
-    state, scores = run.state, {"train": {"loss": train_loss}}
+    state, scores = run.state, {"train": {"loss": _finite("training", train_loss, run.state.epoch)}}
     if "validation" in run.dataset.parts:
-        scores["validation"] = _scores(run, "validation")
+        scores["validation"] = _scores(run, "validation", state.epoch)
     watched = scores.get("validation", scores["train"])
     monitored = watched[run.monitor] * (-1 if run.mode == "max" else 1)
-    if not math.isfinite(train_loss):
-        raise RunFailed(f"epoch {state.epoch}: the training loss is {train_loss}: training diverged. {CURE}")
     best = state.improved(monitored, watched["loss"])
     state.schedule.evaluated(monitored)
     return Evaluated(state.epoch, state.step, lr, scores, best)
@@ -106,10 +111,19 @@ def _test(run: Run, early: bool) -> Finished:
     if "test" in run.dataset.parts and state.best is not None:
         last = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
         state.model.load_state_dict(state.best.model)
-        scores = _scores(run, "test")
+        scores = _scores(run, "test", state.best_epoch)
         state.model.load_state_dict(last)
     return Finished(state.best_epoch, state.best_step, scores, early)
 
 
-def _scores(run: Run, part: str) -> Scores:
-    return evaluate(run.state.model, run.loss, run.dataset, part, run.metrics)
+def _scores(run: Run, part: str, epoch: int) -> Scores:
+    scores = evaluate(run.state.model, run.loss, run.dataset, part, run.metrics)
+    _finite(part, scores["loss"], epoch)
+    return scores
+
+
+def _finite(part: str, loss: float, epoch: int) -> float:
+    """The loss of a part after an epoch; RunFailed when it is none."""
+    if not math.isfinite(loss):
+        raise RunFailed(f"epoch {epoch}: the {part} loss is {loss}: training diverged. {CURE}")
+    return loss

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -42,20 +44,27 @@ class Run:
 
 
 def build(settings: Settings) -> Run:
-    """The run of some settings; seeds torch's generator. RequestError with what does not fit together."""
+    """The run of some settings; seeds torch's generator. RequestError with all that does not fit together."""
     torch.set_num_threads(settings.threads)
     device = _device(settings.device)
     dataset = settings.data.load(settings.seed)
     torch.manual_seed(settings.seed)
-    settings.loss.must_fit(dataset)
-    loss = settings.loss.build(dataset).to(device)
-    model = settings.model.build(dataset.shape, settings.loss.outputs(dataset)).to(device)
+    problems: list[Problem] = []
+    with _collected(problems):
+        settings.loss.must_fit(dataset)
+        loss = settings.loss.build(dataset).to(device)
+    with _collected(problems):
+        model = settings.model.build(dataset.shape, settings.loss.outputs(dataset)).to(device)
+    with _collected(problems):
+        monitor, mode = _monitored(settings, dataset)
+    with _collected(problems):
+        _batches_add_up(settings)
+    if problems:
+        raise RequestError(problems)
     parts = {name: Part(p.inputs.to(device), p.targets.to(device)) for name, p in dataset.parts.items()}
     dataset = replace(dataset, parts=parts)
     rows = len(parts["train"])
     batch_size = rows if settings.optimizer.full_batch else min(settings.fit.batch_size, rows)
-    monitor, mode = _monitored(settings, dataset)
-    _batches_add_up(settings)
     _batches_suit_batch_norm(settings, model, rows, batch_size)
     optimizer = settings.optimizer.build(model.parameters())
     per_epoch = _steps_per_epoch(settings, rows, batch_size)
@@ -64,6 +73,15 @@ def build(settings: Settings) -> Run:
     engine = (LineSearch if settings.optimizer.closure else Eager)(state, loss, parts["train"], settings.fit.clip)
     _forward_once(model, parts["train"], settings.loss.outputs(dataset))
     return Run(settings, dataset, loss, state, engine, metrics_for(dataset.task), monitor, mode, device, batch_size)
+
+
+@contextmanager
+def _collected(problems: list[Problem]) -> Iterator[None]:
+    """Puts the problems of a RequestError with the others."""
+    try:
+        yield
+    except RequestError as error:
+        problems += error.problems
 
 
 def _device(name: str) -> torch.device:

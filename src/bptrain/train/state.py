@@ -47,13 +47,12 @@ class State:
     stale: int = 0  # evaluations since the monitored value got better
 
     def improved(self, value: float, loss: float) -> bool:
-        """Takes in a monitored value, lower is better and NaN the worst; True when the state is the best so far.
+        """Takes in a monitored value, lower is better; True when the state is the best so far, which NaN never is.
 
         Of two states of equal value the one with the lower loss is better: on a small part many epochs share an
         accuracy. `stale` counts on all the same.
         """
-        score = (math.inf if math.isnan(value) else value, math.inf if math.isnan(loss) else loss)
-        first = self.best is None
+        score, first = (value, loss), self.best is None and not math.isnan(value)
         self.stale = 0 if first or score[0] < self.score[0] else self.stale + 1
         if not first and not score < self.score:
             return False

@@ -1,0 +1,52 @@
+"""A YAML file of the user's: what keeps Hydra from reading it as it is meant, said with the file's name."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bptrain.config.component import GROUPS
+from bptrain.errors import Problem
+
+PACKAGE = "# @package _global_"
+
+
+def faults(path: Path, preset: bool) -> list[Problem]:
+    """What is wrong with a file; a `preset` changes any group. What is no YAML is left for Hydra to say."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        value = yaml.safe_load(text)
+        json.dumps(value, default=str)
+    except UnicodeDecodeError:
+        return [Problem(str(path), "is not UTF-8.", "Save the file as UTF-8.")]
+    except (RecursionError, ValueError, TypeError) as error:
+        if isinstance(error, RecursionError) or "Circular" in str(error):
+            return [Problem(str(path), "holds a value that contains itself.", "Write it without the alias *.")]
+        return []
+    except (OSError, yaml.YAMLError):
+        return []
+    if not isinstance(value, dict | None):
+        return [Problem(str(path), "is no mapping.", "Write key: value, one a line.")]
+    defaults = (value or {}).get("defaults")
+    found = _taken_in(path, defaults if isinstance(defaults, list) else [], preset)
+    if preset and value and not re.match(r"\s*#\s*@package\s", text):
+        found.append(Problem(f"{path}:1", "a preset says here where its keys go.", f"Line 1 must be {PACKAGE}"))
+    return found
+
+
+def _taken_in(path: Path, defaults: list[Any], preset: bool) -> list[Problem]:
+    """What is wrong with a defaults list."""
+    found = []
+    for item in defaults:
+        if item == path.stem:
+            found.append(Problem(str(path), "takes itself in.", f"Remove '- {item}' from its defaults."))
+        for key, option in item.items() if preset and isinstance(item, dict) else ():
+            group = str(key).removeprefix("override ").strip().lstrip("/")
+            if group in GROUPS and key != f"override /{group}":
+                what = f"its defaults have '- {key}: {option}', and {group} is chosen already."
+                found.append(Problem(str(path), what, f"Write '- override /{group}: {option}'."))
+    return found
