@@ -119,3 +119,14 @@ def test_an_interrupt_ends_the_sweep_with_the_running_trial_on_record(folder):
     assert [trial["status"] for trial in trials] == ["finished", "interrupted"]
     assert json.loads((sweep / "1" / "summary.json").read_text())["status"] == "interrupted"
     assert not (sweep / "2").exists()
+
+
+def test_a_quiet_sweep_names_its_failures_on_stderr(tmp_path, monkeypatch, capsys):
+    from bptrain.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    assert main(["-q", "-m", "data=iris", "fit.epochs=1", "name=tiny", "model=mlp,cnn"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "model=cnn" in err
+    assert "(4,)" in err

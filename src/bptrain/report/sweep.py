@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -42,6 +43,8 @@ class SweepConsole:
         words = " ".join(trial["overrides"])
         self.terminal.print(f"{trial['number']:>4}  {escape(words)}  [{colour}]{trial['status']}[/]  {escape(result)}")
         self.bar.advance(self.task)
+        if self.terminal.quiet and trial["status"] == "failed":  # quiet is silent but for errors
+            print(f"bptrain: trial {trial['number']} {words}: {result}", file=sys.stderr)
 
     def table(self, trials: list[dict[str, Any]]) -> None:
         """All trials that finished, the best first, then those that did not and why; a table for each metric."""
