@@ -12,14 +12,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 ELEMENTARY = frozenset(
     """
     _local_scalar_dense _reshape_alias _reshape_copy _to_copy _unsafe_view abs add add_ addmm addmv alias amax
-    amin arange argmax argmin as_strided baddbmm bitwise_and bitwise_not bitwise_or bmm cat ceil clamp clamp_max
+    amin arange argmax argmin as_strided atan2 baddbmm bitwise_and bitwise_not bitwise_or bmm cat ceil clamp clamp_max
     clamp_min clone constant_pad_nd copy_ cos cumprod cumsum detach diagonal div div_ dot empty empty_like eq
     erf erfc exp expand expm1 eye fill_ flip floor full full_like gather ge gt index index_add index_put
     index_put_ index_select isfinite isinf isnan item le lift_fresh linspace log log1p logical_and logical_not
     logical_or lt masked_fill max maximum mean min minimum mm mul mul_ mv ne neg neg_ new_empty new_full
     new_zeros nonzero ones ones_like permute pow prod reciprocal remainder repeat repeat_interleave reshape
     resolve_conj resolve_neg roll round rsqrt rsub scalar_tensor scatter scatter_ scatter_add scatter_add_
-    select sgn sign sin slice split split_with_sizes sqrt square squeeze squeeze_ stack sub sub_ sum t transpose
+    select sgn sign sin slice sort split split_with_sizes sqrt square squeeze squeeze_ stack sub sub_ sum t transpose
     tril triu unbind unfold unsqueeze unsqueeze_ view where zero_ zeros zeros_like
     """.split()
 )

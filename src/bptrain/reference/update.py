@@ -46,23 +46,20 @@ class Update:
     concrete(options, dtype) -> options, where one depends on the dtype of the parameter.
 
     With `closure=True` step takes a tuple of parameters and an Evaluate in place of `w` and `g`. With `sparse=True`
-    the gradient is a Sparse. `inner` is a dtype that the optimizer rounds to on its way, whatever the parameter's.
+    the gradient is a Sparse. `mixes` says that each element of a result is made of many, so that it is rounded as the
+    greatest of them.
     """
 
     optimizers: ClassVar[tuple[type, ...]] = ()
     closure: ClassVar[bool] = False
     sparse: ClassVar[bool] = False
-    inner: ClassVar[torch.dtype | None] = None
+    mixes: ClassVar[bool] = False
 
     def __init_subclass__(
-        cls,
-        optimizers: Iterable[type],
-        closure: bool = False,
-        sparse: bool = False,
-        inner: torch.dtype | None = None,
+        cls, optimizers: Iterable[type], closure: bool = False, sparse: bool = False, mixes: bool = False
     ) -> None:
         cls.optimizers = tuple(optimizers)
-        cls.closure, cls.sparse, cls.inner = closure, sparse, inner
+        cls.closure, cls.sparse, cls.mixes = closure, sparse, mixes
         for optimizer in cls.optimizers:
             if optimizer in _REGISTRY:
                 raise TypeError(f"{optimizer} has two updates: {_REGISTRY[optimizer].__name__} and {cls.__name__}")

@@ -54,7 +54,7 @@ class Cast(Rule, functions=[Tensor.float, Tensor.double, Tensor.half, Tensor.bfl
         return dy
 
 
-class To(Rule, functions=[Tensor.to, Tensor.type_as, Tensor.cpu]):
+class To(Rule, functions=[Tensor.to, Tensor.type_as, Tensor.cuda]):
     """y = x on another device, or in another dtype. Derivation. dx = dy, back on the device of x."""
 
     @staticmethod
@@ -64,7 +64,6 @@ class To(Rule, functions=[Tensor.to, Tensor.type_as, Tensor.cpu]):
         yield case("dtype", EXACT, torch.float16, function=Tensor.to)
         yield case("device", EXACT, "cpu", function=Tensor.to)
         yield case("by name", EXACT, device=torch.device("cpu"), dtype=torch.bfloat16, copy=True, function=Tensor.to)
-        yield case("cpu", EXACT, function=Tensor.cpu)
 
     @staticmethod
     def forward(
@@ -78,13 +77,13 @@ class To(Rule, functions=[Tensor.to, Tensor.type_as, Tensor.cpu]):
         memory_format: torch.memory_format | None = None,
     ) -> tuple[Tensor, Any]:
         if not target and device is None and dtype is None and other is None:
-            device = "cpu"
+            device = "cuda"  # x.cuda() alone has no target
         for given in (*target[:2], other):  # what may follow is `non_blocking` and `copy`
             if isinstance(given, Tensor):
                 device, dtype = given.device, given.dtype
             elif isinstance(given, torch.dtype):
                 dtype = given
-            elif isinstance(given, (str, torch.device)):
+            elif isinstance(given, (str, int, torch.device)) and not isinstance(given, bool):
                 device = given
         if dtype is not None and not (dtype.is_floating_point and input.is_floating_point()):
             raise TypeError("a cast to or from integers has no gradient")
@@ -93,3 +92,37 @@ class To(Rule, functions=[Tensor.to, Tensor.type_as, Tensor.cpu]):
     @staticmethod
     def backward(cache: Any, dy: Tensor) -> Tensor:
         return dy.to(cache)
+
+
+class Cpu(Rule, functions=[Tensor.cpu]):
+    """y = x in the memory of the processor. Derivation. dx = dy, back on the device of x."""
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        yield case("matrix", EXACT)
+
+    @staticmethod
+    def forward(input: Tensor, memory_format: torch.memory_format | None = None) -> tuple[Tensor, Any]:
+        return To.forward(input, "cpu")
+
+    @staticmethod
+    def backward(cache: Any, dy: Tensor) -> Tensor:
+        return To.backward(cache, dy)
+
+
+class Type(Rule, functions=[Tensor.type]):
+    """y = x in another floating dtype, which is not named by a string. Derivation. dx = dy."""
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        yield case("dtype", EXACT, torch.float16)
+
+    @staticmethod
+    def forward(input: Tensor, dtype: Any, non_blocking: bool = False) -> tuple[Tensor, Any]:
+        if not isinstance(dtype, torch.dtype):
+            raise TypeError("a type of tensor instead of a dtype")
+        return To.forward(input, dtype=dtype)
+
+    @staticmethod
+    def backward(cache: Any, dy: Tensor) -> Tensor:
+        return To.backward(cache, dy)

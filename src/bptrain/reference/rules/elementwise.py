@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from bptrain.reference.rule import Case, Rule, case
+from bptrain.reference.rules.slope import spellings
 
 
-class Neg(Rule, functions=[torch.neg, Tensor.neg, torch.neg_, Tensor.neg_, torch.negative, Tensor.negative]):
+class Neg(Rule, functions=spellings("neg", "negative")):
     """y = -x. Derivation. dx = -dy."""
 
     @staticmethod
@@ -28,7 +29,7 @@ class Neg(Rule, functions=[torch.neg, Tensor.neg, torch.neg_, Tensor.neg_, torch
         return -dy
 
 
-class Abs(Rule, functions=[torch.abs, Tensor.abs, Tensor.abs_, torch.absolute, Tensor.absolute]):
+class Abs(Rule, functions=spellings("abs", "absolute")):
     """y = |x|. Derivation. dx = dy sign(x). Convention at the kink x = 0: 0."""
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -48,7 +48,13 @@ class Linear(Rule, functions=[F.linear]):
         return dx, dweight, dbias
 
 
-MATMUL = [torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm, torch.bmm, Tensor.bmm]
+MV: list[Callable] = [torch.mv, Tensor.mv]
+DOT: list[Callable] = [torch.dot, Tensor.dot, torch.vdot, Tensor.vdot]
+MATMUL = [
+    *[torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.linalg.matmul, torch.mm, Tensor.mm, torch.bmm, Tensor.bmm],
+    *MV,
+    *DOT,
+]
 
 
 class MatMul(Rule, functions=MATMUL):
@@ -67,9 +73,12 @@ class MatMul(Rule, functions=MATMUL):
         yield case("batches", torch.randn(2, 3, 4), torch.randn(2, 4, 1), function=torch.bmm)
         yield case("batches", torch.randn(2, 3, 4), torch.randn(2, 4, 1), function=Tensor.bmm)
         yield case("broadcast", torch.randn(5, 1, 3, 4), torch.randn(2, 4, 2))
+        yield case("broadcast", torch.randn(5, 1, 3, 4), torch.randn(2, 4, 2), function=torch.linalg.matmul)
         yield case("vector right", torch.randn(2, 3, 4), torch.randn(4))
         yield case("vector left", torch.randn(4), torch.randn(2, 4, 3))
         yield case("dot", torch.randn(4), torch.randn(4))
+        yield from (case("matrix and vector", torch.randn(3, 4), torch.randn(4), function=f) for f in MV)
+        yield from (case("vectors", torch.randn(4), torch.randn(4), function=f) for f in DOT)
 
     @staticmethod
     def forward(input: Tensor, other: Tensor) -> tuple[Tensor, Any]:

@@ -3,7 +3,7 @@
 Derivation. y^p = sum_k |x_k|^p gives p y^(p-1) dy/dx_i = p |x_i|^(p-1) sign(x_i), so
     dx_i = dy sign(x_i) (|x_i| / y)^(p-1)
 Conventions: 0 for x_i = 0 (so 0 for the zero vector, whose norm has no derivative); for p = inf the m
-largest |x_k| get dy sign(x_k) / m each.
+largest |x_k| get dy sign(x_k) / m each. The norm of order 0 counts the x_k that are not 0, with the slope 0.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def vector_norm(x: Tensor, p: float, dim: Axes, keepdim: bool) -> tuple[Tensor, 
         hit = (size == y).to(x.dtype)
         slope = x.sign() * hit / hit.sum(axes, keepdim=True)
     elif p == 0:
-        raise TypeError("the norm of order 0 counts elements and has no gradient")
+        y, slope = (x != 0).to(x.dtype).sum(axes, keepdim=True), torch.zeros_like(x)
     else:
         y = (size**p).sum(axes, keepdim=True) ** (1 / p)
         slope = torch.where(x == 0, 0, x.sign() * (size / y) ** (p - 1))

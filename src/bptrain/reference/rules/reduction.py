@@ -119,7 +119,7 @@ class Prod(Rule, functions=[torch.prod, Tensor.prod]):
         return keep_axes(dy, input, dim) * others.reshape(input.shape)
 
 
-class Cumsum(Rule, functions=[torch.cumsum, Tensor.cumsum]):
+class Cumsum(Rule, functions=[torch.cumsum, Tensor.cumsum, Tensor.cumsum_]):
     """y_i = x_0 + ... + x_i along the axis `dim`.
 
     Derivation. x_i is in y_i and all later ones: dx_i = dy_i + dy_{i+1} + ..., a sum from the end.

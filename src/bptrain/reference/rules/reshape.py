@@ -124,7 +124,7 @@ class Unsqueeze(Reshaped, functions=[torch.unsqueeze, Tensor.unsqueeze, Tensor.u
 
 TRANSPOSE = [
     *[torch.transpose, Tensor.transpose, Tensor.transpose_, torch.swapaxes, Tensor.swapaxes],
-    *[torch.swapdims, Tensor.swapdims],
+    *[Tensor.swapaxes_, torch.swapdims, Tensor.swapdims, Tensor.swapdims_],
 ]
 
 
