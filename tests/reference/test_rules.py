@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.utils._pytree import tree_flatten, tree_map
 
+from bptrain.reference.dtype import cast, inner, is_continuous
 from bptrain.reference.elementary import Elementary
 from bptrain.reference.rule import Rule, all_rules, bind, run_backward, run_forward
 
@@ -24,7 +25,7 @@ def calls():
 
 
 def double(tree):
-    return tree_map(lambda t: t.double() if isinstance(t, torch.Tensor) and t.is_floating_point() else t, tree)
+    return tree_map(lambda t: cast(t, torch.float64) if isinstance(t, torch.Tensor) else t, tree)
 
 
 def call(rule: type[Rule], function, case):
@@ -32,7 +33,7 @@ def call(rule: type[Rule], function, case):
     args, kwargs = double(case.args), double(case.kwargs)
     originals = bind(rule, args, kwargs)
     flat = tree_flatten([value for name, value in originals.items() if name not in case.constant])[0]
-    inputs = [t.requires_grad_() for t in flat if isinstance(t, torch.Tensor) and t.is_floating_point()]
+    inputs = [t.requires_grad_() for t in flat if isinstance(t, torch.Tensor) and is_continuous(t)]
     state = torch.get_rng_state()
     # Clones, because an in-place function may not write into a leaf nor into the arguments of the rule.
     fresh_args, fresh_kwargs = tree_map(lambda t: t.clone() if isinstance(t, torch.Tensor) else t, (args, kwargs))
@@ -51,6 +52,8 @@ def call(rule: type[Rule], function, case):
 
 def cotangent(y):
     """Random numbers, none 0, that a cast to any floating dtype leaves as they are; zeros for an integer."""
+    if y.is_complex():
+        return torch.complex(cotangent(y.real), cotangent(y.imag))
     if not y.is_floating_point():
         return torch.zeros_like(y)
     return (2 * torch.randint(-8, 8, y.shape, device=y.device) + 1).to(y.dtype) / 8
@@ -68,7 +71,7 @@ def test_rule_equals_torch_and_differences(rule, function, case):
     reference, cache = run_forward(rule, bound, again)
     for ours, theirs in zip(tensors(reference), tensors(y), strict=True):
         assert ours.shape == theirs.shape
-        assert not ours.is_floating_point() or ours.dtype == torch.float64, (
+        assert not is_continuous(ours) or ours.dtype.to_real() == torch.float64, (
             "the reference stays in the dtype it runs in"
         )
         torch.testing.assert_close(ours, theirs.detach().to(ours.dtype), rtol=1e-10, atol=1e-12)
@@ -109,9 +112,9 @@ def _differences(rule, bound, name, position, again, dy, gradient, h=1e-4):
         old = flat[position].clone()
         flat[position].copy_(old + k * h * direction)
         y, _ = run_forward(rule, bound, again)  # may be a view of the argument
-        total += weight * sum((a * b).sum().item() for a, b in zip(tensors(y), tensors(dy), strict=True))
+        total += weight * sum(inner(a, b) for a, b in zip(tensors(y), tensors(dy), strict=True))
         flat[position].copy_(old)
-    torch.testing.assert_close(total / (12 * h), (gradient * direction).sum().item(), rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(total / (12 * h), inner(gradient, direction), rtol=1e-6, atol=1e-8)
 
 
 def test_a_rule_may_not_call_a_kernel_that_does_its_work():

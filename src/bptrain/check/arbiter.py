@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from bptrain.reference.dtype import inner
+
 STENCIL = ((1, -2), (-8, -1), (8, 1), (-1, 2))
 STEP = 1e-5  # relative to the size of x along d, in float64: small, so that few kinks lie within
 
@@ -36,7 +38,7 @@ def decide(f: Callable[[Tensor], float], x: Tensor, ours: Tensor, theirs: Tensor
     apart = theirs - ours
     direction = apart / apart.norm()
     found, doubt = slope(f, x, direction)
-    claims = {"reference": (ours * direction).sum().item(), "autograd": (theirs * direction).sum().item()}
+    claims = {"reference": inner(ours, direction), "autograd": inner(theirs, direction)}
     gap = abs(claims["autograd"] - claims["reference"])
     if not doubt < 0.25 * gap:
         return "neither"
@@ -48,10 +50,10 @@ def agrees(f: Callable[[Tensor], float], x: Tensor, theirs: Tensor, generator: t
     """The relative error of a gradient along three random directions; None where differences are no judge."""
     errors = []
     for _ in range(3):
-        direction = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device)
+        direction = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
         found, doubt = slope(f, x, direction)
         scale = max(theirs.norm().item() * direction.norm().item(), abs(found), 1e-300)
         if not doubt <= 1e-4 * scale:  # NaN is no judge either
             return None
-        errors.append(abs(found - (theirs * direction).sum().item()) / scale)
+        errors.append(abs(found - inner(theirs, direction)) / scale)
     return max(errors)

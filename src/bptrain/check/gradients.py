@@ -17,6 +17,7 @@ from bptrain.check.rounding import Stochastic
 from bptrain.check.tolerance import GradientError, coarser, compare, roundoff
 from bptrain.check.verdict import NUMERICAL, UNVERIFIED, failed, worst
 from bptrain.reference.backprop import forward
+from bptrain.reference.dtype import cast
 
 Ends = dict[str, GradientError]
 
@@ -77,7 +78,7 @@ def _end_to_end(recording: Recording, generator: torch.Generator) -> tuple[Ends,
     """
     teacher = recording.dtype is not torch.float64
     run = forward(recording.tape, torch.float64, teacher)
-    seeds = {variable: seed.double() for variable, seed in recording.seeds.items()}
+    seeds = {variable: cast(seed, torch.float64) for variable, seed in recording.seeds.items()}
     unit, coarse = roundoff(recording.dtype), coarser(recording.dtype)
     rounded = []
     rounding = Stochastic(unit, generator)
@@ -86,7 +87,7 @@ def _end_to_end(recording: Recording, generator: torch.Generator) -> tuple[Ends,
         other.backward(seeds, rounding)
         rounded.append((other.gradients, 1.0))
     own = forward(recording.tape, coarse, teacher)
-    own.backward({variable: seed.to(coarse) for variable, seed in recording.seeds.items()})
+    own.backward({variable: cast(seed, coarse) for variable, seed in recording.seeds.items()})
     rounded.append((own.gradients, unit / roundoff(coarse)))
     run.backward(seeds)
     # Errors of kernels add up on the way, and grow where gradients cancel.
@@ -105,7 +106,7 @@ def _end_to_end(recording: Recording, generator: torch.Generator) -> tuple[Ends,
                 ends[name] = GradientError(math.nan, 0.0, UNVERIFIED)
             continue
         if ours is None:
-            ours = torch.zeros_like(recording.tape.values[variable], dtype=torch.float64)
+            ours = cast(torch.zeros_like(recording.tape.values[variable]), torch.float64)
         again = [(gradients[variable], share) for gradients, share in rounded if variable in gradients]
         error = compare(theirs, ours, again, recording.dtype, kernels)
         if lost and failed(error.verdict):

@@ -16,9 +16,10 @@ from bptrain.check.report import CallReport
 from bptrain.check.rounding import Stochastic
 from bptrain.check.tolerance import GradientError, coarser, compare, roundoff
 from bptrain.check.verdict import NUMERICAL, REFERENCE_WRONG, UNVERIFIED, VERIFIED, WRONG, worst
-from bptrain.reference.backprop import Evaluation, NoRule, cast, evaluate
+from bptrain.reference.backprop import Evaluation, NoRule, evaluate
 from bptrain.reference.call import Call, Input
 from bptrain.reference.draws import repeated
+from bptrain.reference.dtype import cast, inner
 from bptrain.reference.rule import rule_for
 
 
@@ -46,14 +47,14 @@ def _check(call: Call, recording: Recording, generator: torch.Generator) -> Call
         exact = evaluate(call, values, torch.float64)
     except NoRule as reason:
         return _by_differences(call, values, generator, str(reason))
-    dy = {position: gradient.double() for position, gradient in call.output_gradients.items()}
+    dy = {position: cast(gradient, torch.float64) for position, gradient in call.output_gradients.items()}
     ours = exact.pull(dy)
     rounding = Stochastic(roundoff(dtype), generator)
     rounded = [(rounding.around(call, exact)(dy), 1.0)]
     if rounding.shifts(call):
         rounded.append((evaluate(call, rounding.values(call, values), torch.float64).pull(dy), 1.0))
     coarse = coarser(dtype)
-    again = evaluate(call, values, coarse).pull({p: g.to(coarse) for p, g in call.output_gradients.items()})
+    again = evaluate(call, values, coarse).pull({p: cast(g, coarse) for p, g in call.output_gradients.items()})
     rounded.append((again, roundoff(dtype) / roundoff(coarse)))
     gradients, sayings = {}, []
     for position in sorted(call.wanted - call.shared):
@@ -62,7 +63,7 @@ def _check(call: Call, recording: Recording, generator: torch.Generator) -> Call
         if gradient is None:
             if theirs is None:
                 continue
-            gradient = torch.zeros_like(theirs, dtype=torch.float64)
+            gradient = cast(torch.zeros_like(theirs), torch.float64)
         found = [(other.get(position, ("", None))[1], share) for other, share in rounded]
         error = compare(theirs, gradient, [(g, s) for g, s in found if g is not None], dtype, inexact(call))
         if error.verdict == WRONG:
@@ -90,33 +91,34 @@ def _arbitrate(
     if isinstance(call.function, type):  # a custom Function has no forward that could be run with other inputs
         return error, "the chain rule of its own forward disagrees"
     variable = next(x.variable for x in call.inputs if x.position == position)
-    dy = {p: g.double() for p, g in call.output_gradients.items()}
+    dy = {p: cast(g, torch.float64) for p, g in call.output_gradients.items()}
 
     def objective(x: Tensor) -> float:
         replaced = evaluate(call, lambda v: x if v == variable else values(v), torch.float64)
-        return sum((dy[p] * replaced.outputs[p]).sum().item() for p in dy)
+        return sum(inner(dy[p], replaced.outputs[p]) for p in dy)
 
     uses = sum(x.variable == variable for x in call.inputs)
     if uses > 1 or not ours.isfinite().all():
         return error, "differences can't tell the arguments apart"
-    right = arbiter.decide(objective, values(variable).double(), ours, _or_zero(theirs, ours))
+    right = arbiter.decide(objective, cast(values(variable), torch.float64), ours, _or_zero(theirs, ours))
     if right == "autograd":
         return replace(error, verdict=REFERENCE_WRONG), "differences agree with autograd"
     return error, "differences agree with the reference" if right == "reference" else "differences can't decide"
 
 
 def _or_zero(gradient: Tensor | None, like: Tensor) -> Tensor:
-    return gradient.double() if gradient is not None else torch.zeros_like(like)
+    return cast(gradient, torch.float64) if gradient is not None else torch.zeros_like(like)
 
 
 def _by_differences(call: Call, values: Callable[[int], Tensor], generator: torch.Generator, reason: str) -> CallReport:
     """A call that no rule covers: the function itself in float64, moved along random directions."""
     gradients = {}
-    if not isinstance(call.function, type):
+    # A custom Function has no forward to call again, and an assignment to places returns nothing to compare.
+    if not isinstance(call.function, type) and call.function is not Tensor.__setitem__:
         for position in sorted(call.wanted - call.shared):
             variable = next(x.variable for x in call.inputs if x.position == position)
             theirs = call.input_gradients.get(position)
-            like = values(variable).double()
+            like = cast(values(variable), torch.float64)
             found = arbiter.agrees(_objective(call, values, position), like, _or_zero(theirs, like), generator)
             verdict = UNVERIFIED if found is None else NUMERICAL if found < 1e-3 else WRONG
             gradients[f"argument {position}"] = GradientError(math.nan if found is None else found, 1e-3, verdict)
@@ -134,6 +136,6 @@ def _objective(call: Call, values: Callable[[int], Tensor], position: int) -> Ca
         args, kwargs = tree_map(value, (call.args, call.kwargs))
         with torch.no_grad(), repeated(call.draws):
             y = [t for t in tree_flatten(call.function(*args, **kwargs))[0] if isinstance(t, Tensor)]
-        return sum((g.double() * y[p].double()).sum().item() for p, g in call.output_gradients.items())
+        return sum(inner(cast(g, torch.float64), cast(y[p], torch.float64)) for p, g in call.output_gradients.items())
 
     return objective

@@ -39,7 +39,7 @@ def check_optimizer(
     names = _names(optimizer, named_parameters)
     entries: dict[Key, EntryReport] = {}
     for dtype in (torch.float64, None):
-        found = _steps(_twin(optimizer, dtype), update, names, steps, torch.Generator().manual_seed(seed))
+        found = _steps(_twin(optimizer, dtype), update, names, steps, torch.Generator())
         entries |= {key: e for key, e in found.items() if key not in entries or entries[key].verdict == VERIFIED}
     note = "" if entries else "every step went a way that rounding decides"
     return OptimizerReport(title, steps, list(entries.values()), note)

@@ -11,7 +11,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
+from bptrain.reference.dtype import cast
+
 _COARSE = (torch.float16, torch.bfloat16, torch.float32)
+_COARSE_COMPLEX = (torch.complex32, torch.complex64)
 _CASTS = (Tensor.float, Tensor.half, Tensor.bfloat16)
 
 
@@ -28,8 +31,10 @@ class _Promote(TorchFunctionMode):
 
 def _promoted(x: Any) -> Any:
     if isinstance(x, Tensor):
-        return x.double() if x.dtype in _COARSE else x
-    return torch.float64 if isinstance(x, torch.dtype) and x in _COARSE else x
+        return cast(x, torch.float64) if x.dtype in _COARSE + _COARSE_COMPLEX else x
+    if isinstance(x, torch.dtype) and x in _COARSE + _COARSE_COMPLEX:
+        return torch.float64 if x in _COARSE else torch.complex128
+    return x
 
 
 @contextmanager

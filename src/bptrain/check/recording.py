@@ -16,6 +16,7 @@ from bptrain.check.promotion import promoted
 from bptrain.errors import Problem, RequestError
 from bptrain.reference.backprop import added
 from bptrain.reference.draws import kept
+from bptrain.reference.dtype import cast, is_continuous
 from bptrain.reference.tape import Tape
 
 
@@ -47,7 +48,7 @@ def record(
     generator = torch.Generator().manual_seed(seed)
     model, loss = _copy(model, dtype), _copy(loss, dtype)
     named = {"input" if len(inputs) == 1 else f"input[{i}]": _cast(x, dtype) for i, x in enumerate(inputs)}
-    leaves = {n: x.requires_grad_() for n, x in named.items() if isinstance(x, Tensor) and x.is_floating_point()}
+    leaves = {n: x.requires_grad_() for n, x in named.items() if isinstance(x, Tensor) and is_continuous(x)}
     targets = tree_map(lambda x: _cast(x, dtype), targets)
     parameters = dict(model.named_parameters()) if isinstance(model, nn.Module) else {}
     for parameter in parameters.values():
@@ -65,7 +66,9 @@ def record(
         if not ends:
             raise RequestError(Problem("model", "gives no output with a gradient.", "Nothing can be checked."))
         if loss is None:
-            starts = [torch.randn(end.shape, generator=generator, dtype=torch.float64).to(end) for end in ends]
+            drawn = [torch.zeros(end.shape, dtype=end.dtype) for end in ends]
+            starts = [torch.randn(d.shape, generator=generator, dtype=cast(d, torch.float64).dtype) for d in drawn]
+            starts = [start.to(end) for start, end in zip(starts, ends, strict=True)]
         else:
             starts = [torch.ones_like(end) for end in ends]
         with _gradients_kept(ends, but=[*parameters.values(), *leaves.values()]):
@@ -106,16 +109,15 @@ def _copy(model: Any, dtype: torch.dtype | None) -> Any:
         copied = copy.deepcopy(model)
     except RuntimeError as error:  # it keeps a tensor of an earlier forward pass, which has a graph
         raise RequestError(Problem("model", f"can't be copied: {error}")) from error
-    return copied.to(dtype) if dtype is not None else copied
+    return copied._apply(lambda t: cast(t, dtype)) if dtype is not None else copied
 
 
 def _cast(x: Any, dtype: torch.dtype | None) -> Any:
     if not isinstance(x, Tensor):
         return x
-    x = x.detach().clone()
-    return x.to(dtype) if dtype is not None and x.is_floating_point() else x
+    return x.detach().clone() if dtype is None else cast(x.detach(), dtype)
 
 
 def _dtype_of(tensors: list[Tensor]) -> torch.dtype:
     """The coarsest floating dtype among some tensors: its rounding is what shows."""
-    return max((t.dtype for t in tensors if t.is_floating_point()), key=lambda d: torch.finfo(d).eps)
+    return max((t.dtype.to_real() for t in tensors if is_continuous(t)), key=lambda d: torch.finfo(d).eps)

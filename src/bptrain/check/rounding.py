@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bptrain.reference.backprop import Evaluation, Pull
 from bptrain.reference.call import Call
+from bptrain.reference.dtype import is_continuous
 from bptrain.reference.rule import rule_for
 
 
@@ -27,7 +28,7 @@ class Stochastic:
 
         def moved(variable: int) -> Tensor:
             value = values(variable)
-            return value * (1 + self._noise(value)) if value.is_floating_point() else value
+            return value * (1 + self._noise(value)) if is_continuous(value) else value
 
         return moved
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from bptrain.check.verdict import UNVERIFIED, VERIFIED, WRONG
+from bptrain.reference.dtype import as_real
 
 # How many times the measured rounding is still rounding. In float64 both sides round, libm's exp and tanh
 # are off by a few u, and what is scaled down from float32 is an estimate.
@@ -77,28 +78,33 @@ def compare(
     `inexact` is a relative error that torch's kernel is known to make.
     """
     if theirs is not None and roundoff(theirs.dtype) > roundoff(dtype):
-        dtype = theirs.dtype  # what went back through a cast is rounded as it is stored
-    ours, unit = ours.double(), roundoff(dtype)
-    if theirs is not None and theirs.shape != ours.shape:
+        dtype = theirs.dtype.to_real()  # what went back through a cast is rounded as it is stored
+    ours, unit = _real(ours), roundoff(dtype)
+    given = torch.zeros_like(ours) if theirs is None else _real(theirs)
+    if given.shape != ours.shape:
         return GradientError(math.inf, 0.0, WRONG)
-    given = torch.zeros_like(ours) if theirs is None else theirs.double()
+    others = [(_real(again), share) for again, share in rounded]
     # Infinite or NaN on both sides is agreement on a value that overflowed; only the rest can be compared.
     finite = ours.isfinite() & given.isfinite()
     same = (ours == given) | (ours.isnan() & given.isnan())
     if not (finite | same).all():
-        overflows = any(not again[given.isfinite() != ours.isfinite()].isfinite().all() for again, _ in rounded)
+        overflows = any(not again[given.isfinite() != ours.isfinite()].isfinite().all() for again, _ in others)
         return GradientError(math.inf, 0.0, UNVERIFIED if overflows else WRONG)
     if ours.numel() and not finite.any():
         return GradientError(math.nan, 0.0, UNVERIFIED)
     ours, given = ours[finite], given[finite]
     size = _largest(ours)
-    differences = [share * _largest(again.double()[finite] - ours) for again, share in rounded]
+    differences = [share * _largest(again[finite] - ours) for again, share in others]
     spread = max([unit * size, *filter(math.isfinite, differences)])
     # A gradient below the smallest normal number is rounded to it or to zero.
     allowed = FACTOR.get(dtype, DEFAULT_FACTOR) * spread + 2 * torch.finfo(dtype).tiny + inexact * size
     apart, scale = _largest(given - ours), size if size > 0 else 1.0
     # A gradient that is zero but for rounding (a bias before batch normalization) agrees in no digit, and is right.
     return GradientError(apart / scale, allowed / scale, VERIFIED if apart <= allowed else WRONG)
+
+
+def _real(tensor: Tensor) -> Tensor:
+    return as_real(tensor).double()
 
 
 def _largest(tensor: Tensor) -> float:

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from bptrain.reference.call import Call, Input
 from bptrain.reference.draws import repeated
+from bptrain.reference.dtype import cast, is_continuous
 from bptrain.reference.rule import Rule, bind, rule_for, run_backward, run_forward
 from bptrain.reference.tape import Tape
 
@@ -55,6 +56,8 @@ def evaluate(call: Call, values: Callable[[int], Tensor], dtype: torch.dtype) ->
 
     try:
         slots = bind(rule, call.args, call.kwargs)
+        if not rule.complex and any(values(x.variable).is_complex() for x in call.inputs):
+            raise TypeError("it is for real numbers")
         y, cache = run_forward(rule, tree_map(value, slots), _again(call, values, dtype))
     except TypeError as reason:
         raise NoRule(f"the rule for {call.name} does not cover this call: {reason}") from reason
@@ -65,11 +68,6 @@ def evaluate(call: Call, values: Callable[[int], Tensor], dtype: torch.dtype) ->
         return _by_position(rule, slots, run_backward(rule, cache, tree))
 
     return Evaluation(dict(enumerate(flat)), pull)
-
-
-def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """A copy of a floating tensor in `dtype`; integers, booleans and the like as they are."""
-    return tensor.to(dtype, copy=True) if tensor.is_floating_point() else tensor.clone()
 
 
 def _like(y: Any, gradients: list[Tensor | None]) -> Any:
@@ -218,7 +216,7 @@ def _by_autograd(call: Call, values: Callable[[int], Tensor], dtype: torch.dtype
     inside_custom = not call.grad_mode  # its forward ran with gradients off, so no hook could say which inputs count
     inputs = {x.position: cast(values(x.variable), dtype) for x in call.inputs}
     wanted = inputs if inside_custom else call.input_gradients
-    leaves = {p: t.requires_grad_() for p, t in inputs.items() if p in wanted and t.is_floating_point()}
+    leaves = {p: t.requires_grad_() for p, t in inputs.items() if p in wanted and is_continuous(t)}
     if not leaves or isinstance(call.function, type):
         return None
     args, kwargs = tree_map(lambda x: inputs[x.position] if isinstance(x, Input) else x, (call.args, call.kwargs))
@@ -266,5 +264,5 @@ def _live(tape: Tape) -> set[Call]:
     for call in tape.calls:
         if call.grad_mode and any(x.variable in reached for x in call.inputs):
             live.add(call)
-            reached.update(o.variable for o in call.outputs if tape.values[o.variable].is_floating_point())
+            reached.update(o.variable for o in call.outputs if is_continuous(tape.values[o.variable]))
     return live

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 ELEMENTARY = frozenset(
     """
-    _local_scalar_dense _reshape_alias _reshape_copy _to_copy _unsafe_view abs add add_ addmm addmv alias amax
+    _conj _local_scalar_dense _reshape_alias _reshape_copy _to_copy _unsafe_view abs add add_ addmm addmv alias amax
     amin arange argmax argmin as_strided atan2 baddbmm bitwise_and bitwise_not bitwise_or bmm cat ceil clamp clamp_max
     clamp_min clone constant_pad_nd copy_ cos cumprod cumsum detach diagonal div div_ dot empty empty_like eq
     erf erfc exp expand expm1 eye fill_ flip floor full full_like gather ge gt index index_add index_put
@@ -20,7 +20,7 @@ ELEMENTARY = frozenset(
     new_zeros nonzero ones ones_like permute pow prod reciprocal remainder repeat repeat_interleave reshape
     resolve_conj resolve_neg roll round rsqrt rsub scalar_tensor scatter scatter_ scatter_add scatter_add_
     select sgn sign sin slice sort split split_with_sizes sqrt square squeeze squeeze_ stack sub sub_ sum t transpose
-    tril triu unbind unfold unsqueeze unsqueeze_ view where zero_ zeros zeros_like
+    tril triu unbind unfold unsqueeze unsqueeze_ view view_as_complex view_as_real where zero_ zeros zeros_like
     """.split()
 )
 

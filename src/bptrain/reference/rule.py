@@ -71,6 +71,8 @@ class Rule:
     `inexact` is the relative error that torch's own kernel makes in any dtype, for instance by
     rounding a constant to float32. `cancels` says that torch forms the gradient from terms of the size of dy
     that nearly cancel at times (a saturated sigmoid, a probability near 1): what is left is rounded as they are.
+    `complex` says that the rule holds for complex tensors too. torch's gradient of a complex z = a + i b is
+    dz = dL/da + i dL/db, so that y = c z gives dz = conj(c) dy, and y = conj(z) gives dz = conj(dy).
     `shifts` says that torch subtracts from the input something of its size, a mean: the input's rounding counts.
     """
 
@@ -79,6 +81,7 @@ class Rule:
     inexact: ClassVar[float] = 0.0
     cancels: ClassVar[bool] = False
     shifts: ClassVar[bool] = False
+    complex: ClassVar[bool] = False
 
     def __init_subclass__(
         cls,
@@ -87,9 +90,12 @@ class Rule:
         inexact: float = 0.0,
         cancels: bool = False,
         shifts: bool = False,
+        complex: bool | None = None,  # None: as its base
     ) -> None:
         cls.functions = tuple(functions)
         cls.random, cls.inexact, cls.cancels, cls.shifts = random, inexact, cancels, shifts
+        if complex is not None:
+            cls.complex = complex
         for function in cls.functions:
             if function in _REGISTRY:
                 raise TypeError(f"{function} has two rules: {_REGISTRY[function].__name__} and {cls.__name__}")

@@ -20,6 +20,8 @@ from torch.utils._pytree import tree_flatten, tree_map
 from bptrain.reference.call import Call, Hole, Input, Output
 from bptrain.reference.draws import Draws
 from bptrain.reference.effect import is_about_tensor, is_in_place
+from bptrain.reference.hook import keep, keep_through_view
+from bptrain.reference.memory import Memory, places
 from bptrain.reference.source import defined, here
 
 SET_DATA = Tensor.data.__set__  # type: ignore[attr-defined]
@@ -42,6 +44,10 @@ class Tape(TorchFunctionMode):
         self._known: dict[int, tuple[int, int]] = {}  # id(tensor) -> variable, version
         self._edges: dict[tuple[int, int], int] = {}  # (id(grad_fn), output number) -> variable
         self._own: set[int] = set()  # id(grad_fn) of custom Functions that a torch function is made of
+        self._memory = Memory()
+        self._put: set[int] = (
+            set()
+        )  # variables of tensors written to through views, whose gradient is that of these too
         self._custom: dict[int, Call] = {}  # id(grad_fn) -> the call of a custom Function
         self._alive: list[Any] = []  # keeps ids unique while the tape lives
         self._paths: list[str] = []
@@ -77,6 +83,10 @@ class Tape(TorchFunctionMode):
                 return variable
             if tensor.requires_grad and node is None:
                 return self._overwritten(variable, tensor)
+            if node is not None:
+                written = self._written(variable, version, tensor)
+                if written is not None:
+                    return written
         variable = self._new(tensor)
         if node is not None:
             self.holes[variable] = Hole(node.name(), self._paths[-1] if self._paths else "", here()[0])
@@ -102,6 +112,8 @@ class Tape(TorchFunctionMode):
         call.grad_mode, call.draws, call.scope = torch.is_grad_enabled(), Draws.now(), scope
         in_place, position = is_in_place(func, args, kwargs), itertools.count()
         aliases: list[tuple[Tensor, Any, int]] = []
+        target = next(x for x in flat if isinstance(x, Tensor)) if in_place and call.grad_mode else None
+        version = target._version if target is not None else 0
 
         def enter(x: Any) -> _Pair:
             if not isinstance(x, Tensor):
@@ -109,13 +121,15 @@ class Tape(TorchFunctionMode):
             slot = Input(next(position), self.variable(x))
             if call.grad_mode and x.requires_grad:
                 call.wanted.add(slot.position)
+                if x is target and x._base is not None:
+                    return _Pair(slot, x)  # see `keep_through_view`
                 if in_place and slot.position == 0:
                     # The call writes to this very tensor, so the hook sees what all its uses before send back.
                     call.shared.add(0)
                 else:
                     x = torch.ops.aten.alias(x)  # whose way back takes a sparse gradient too
                     aliases.append((x, x.grad_fn, slot.position))
-                x.register_hook(_store(call.input_gradients, slot.position))
+                x.register_hook(keep(call.input_gradients, slot.position))
             return _Pair(slot, x)
 
         entered = tree_map(enter, (args, kwargs))
@@ -124,9 +138,10 @@ class Tape(TorchFunctionMode):
         result = func(*args, **kwargs)
         for x, node, i in aliases:
             if x.grad_fn is not node:  # the call wrote to it before it took part, as an embedding with max_norm does
-                x.register_hook(_store(call.input_gradients, i))
+                x.register_hook(keep(call.input_gradients, i))
         if func is Tensor.__setitem__:  # returns nothing: its result is the tensor it wrote to
             self._leave(call, args[0])
+            self._wrote(call, args[0], version)
             return result
         if call.grad_mode and not in_place and isinstance(result, (tuple, list)):
             # One of several results may be on the way to another inside the function (a cell's c to its h): an
@@ -134,6 +149,7 @@ class Tape(TorchFunctionMode):
             result = tree_map(lambda x: x.view_as(x) if isinstance(x, Tensor) and x.requires_grad else x, result)
         if any(isinstance(x, Tensor) for x in tree_flatten(result)[0]):
             self._leave(call, result)
+            self._wrote(call, target, version)
         return result
 
     def _leave(self, call: Call, result: Any) -> None:
@@ -147,7 +163,7 @@ class Tape(TorchFunctionMode):
             if x.grad_fn is not None and call.grad_mode:
                 self._own.add(id(x.grad_fn))
                 # At the node, so that what hooks on the tensor did to the gradient is seen as the call saw it.
-                x.grad_fn.register_prehook(_store(call.output_gradients, slot.position, x.output_nr))
+                x.grad_fn.register_prehook(keep(call.output_gradients, slot.position, x.output_nr))
             return slot
 
         call.result = tree_map(leave, result)
@@ -162,13 +178,49 @@ class Tape(TorchFunctionMode):
             for x in call.inputs:
                 uses[x.variable] = uses.get(x.variable, 0) + 1
         for call in self.calls:
-            call.shared = {x.position for x in call.inputs if x.position in call.shared and uses[x.variable] > 1}
+            several = {x.position for x in call.inputs if uses[x.variable] > 1 or x.variable in self._put}
+            call.shared &= several
             for inner in (call, *call.inner):
                 inner.scope = None
 
+    def _wrote(self, call: Call, target: Tensor | None, version: int) -> None:
+        """Notes that a call wrote to a tensor, which had that version before."""
+        if target is not None and target._version != version:
+            with torch._C.DisableTorchFunction():
+                variable, now = self._known.get(id(target), (-1, -1))
+                if now == target._version:
+                    self._memory.wrote(target, variable, version)
+                    keep_through_view(call, target)
+
+    def _written(self, old: int, version: int, tensor: Tensor) -> int | None:
+        """The variable of a tensor whose memory was written to through other ones; None if not all of that was seen.
+
+        It holds what it held, with the elements that were written put in their places.
+        """
+        writes = self._memory.since(tensor, version)
+        for write in writes:
+            numbers = places(write.tensor, tensor).reshape(-1)
+            inside = numbers >= 0
+            taken = self._made(Tensor.take, write.variable, inside.nonzero().reshape(-1))
+            old = self._made(Tensor.put, old, numbers[inside], taken)
+        if not writes:
+            return None
+        self._put.add(old)
+        return self._name(tensor, old)
+
+    def _made(self, function: Callable, *args: int | Tensor) -> int:
+        """The variable of what a function makes of variables and of tensors of integers."""
+        made = function(*(self.values[x] if isinstance(x, int) else x for x in args))
+        given = tuple(Input(i, x if isinstance(x, int) else self._new(x)) for i, x in enumerate(args))
+        variable, path = self._new(made), self._paths[-1] if self._paths else ""
+        self.calls.append(Call(function, resolve_name(function) or "", path, here()[0], given, {}, Output(0, variable)))
+        return variable
+
     def _new(self, tensor: Tensor) -> int:
-        variable = len(self.values)
         self.values.append(tensor.detach().clone())
+        return self._name(tensor, len(self.values) - 1)
+
+    def _name(self, tensor: Tensor, variable: int) -> int:
         self._known[id(tensor)] = (variable, tensor._version)
         self._alive.append(tensor)
         if tensor.grad_fn is not None:
@@ -239,14 +291,3 @@ class Tape(TorchFunctionMode):
 class _Pair:
     slot: Any
     value: Any
-
-
-def _store(gradients: dict[int, Tensor], position: int, number: int | None = None) -> Callable[[Any], None]:
-    """A hook that keeps the gradient it gets, or the one of output `number` if it gets those of a node."""
-
-    def hook(given: Any) -> None:
-        gradient = given if number is None else given[number]
-        if gradient is not None:  # of several outputs, such as those of split, one may go unused
-            gradients[position] = gradient.detach().to_dense().clone()
-
-    return hook

@@ -59,7 +59,7 @@ def strong_wolfe(along: Callable[[float], Point], start: Point, t: float, size: 
         if (right - left) * size < NARROWEST:
             break
         t = _cubic_minimum(bracket[0], bracket[1], left, right)
-        margin = 0.2 * (right - left)
+        margin = 0.1 * (right - left)
         close = min(right - t, t - left) < margin
         if close and (near_end or t >= right or t <= left):  # too little progress twice: not so near the end
             t = right - margin if abs(t - right) < abs(t - left) else left + margin

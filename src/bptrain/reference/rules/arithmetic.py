@@ -8,16 +8,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bptrain.reference.dtype import is_continuous
 from bptrain.reference.rule import Case, Rule, case, sum_to
 
 Operand = Tensor | float
 
 
 def to_operand(gradient: Tensor, operand: Any) -> Tensor | None:
-    """The gradient of a result as that of one operand, summed where it was broadcast; None for a constant."""
-    if isinstance(operand, Tensor) and operand.is_floating_point():
-        return sum_to(gradient, operand.shape)
-    return None
+    """The gradient of a result as that of one operand: summed where it was broadcast, the real part for a real one.
+
+    None for a constant.
+    """
+    if not isinstance(operand, Tensor) or not is_continuous(operand):
+        return None
+    summed = sum_to(gradient, operand.shape)
+    return summed.real if summed.is_complex() and not operand.is_complex() else summed
+
+
+def conj(operand: Any) -> Any:
+    """The conjugate of a tensor or a number, which is a real one itself."""
+    return operand.conj() if isinstance(operand, Tensor) else operand.conjugate()
 
 
 ADD = [torch.add, Tensor.add, Tensor.add_]
@@ -31,7 +41,7 @@ DIV = [
 POW = [torch.pow, Tensor.pow, Tensor.pow_, Tensor.__pow__, Tensor.__ipow__]
 
 
-class Add(Rule, functions=ADD):
+class Add(Rule, functions=ADD, complex=True):
     """y = a + alpha b.
 
     Derivation. da = dy and db = alpha dy, each summed over the axes along which it was broadcast.
@@ -44,6 +54,7 @@ class Add(Rule, functions=ADD):
         yield case("number right", torch.randn(2, 3), 0.7)
         yield case("number left", 0.7, torch.randn(2, 3))
         yield case("alpha", torch.randn(3), torch.randn(2, 3), alpha=-0.3)
+        yield case("complex and real", torch.randn(2, 3, dtype=torch.complex64), torch.randn(3))
         yield case("integers", torch.randn(3), torch.tensor([1, 2, 5]))
 
     @staticmethod
@@ -56,7 +67,7 @@ class Add(Rule, functions=ADD):
         return to_operand(dy, input), to_operand(alpha * dy, other)
 
 
-class Sub(Rule, functions=SUB):
+class Sub(Rule, functions=SUB, complex=True):
     """y = a - alpha b.
 
     Derivation. da = dy and db = -alpha dy.
@@ -77,7 +88,7 @@ class Sub(Rule, functions=SUB):
         return Add.backward(cache, dy)
 
 
-class ReversedSub(Rule, functions=RSUB):
+class ReversedSub(Rule, functions=RSUB, complex=True):
     """y = b - alpha a: subtraction with the operands swapped, as in `1 - x`.
 
     Derivation. da = -alpha dy and db = dy.
@@ -98,10 +109,10 @@ class ReversedSub(Rule, functions=RSUB):
         return dinput, dother
 
 
-class Mul(Rule, functions=MUL):
+class Mul(Rule, functions=MUL, complex=True):
     """y = a b, elementwise.
 
-    Derivation. da = dy b and db = dy a.
+    Derivation. da = dy b and db = dy a; for complex tensors dy conj(b) and dy conj(a).
     """
 
     @staticmethod
@@ -111,6 +122,9 @@ class Mul(Rule, functions=MUL):
         yield case("number right", torch.randn(2, 3), 0.7)
         yield case("number left", 0.7, torch.randn(2, 3))
         yield case("mask", torch.randn(3), torch.tensor([True, False, True]))
+        yield case("complex", torch.randn(2, 3, dtype=torch.complex64), torch.randn(3, dtype=torch.complex64))
+        yield case("complex and real", torch.randn(2, 3, dtype=torch.complex64), torch.randn(3))
+        yield case("complex number", torch.randn(2, 3), 1.5j)
 
     @staticmethod
     def forward(input: Operand, other: Operand) -> tuple[Any, Any]:
@@ -119,14 +133,14 @@ class Mul(Rule, functions=MUL):
     @staticmethod
     def backward(cache: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         input, other = cache
-        return to_operand(dy * other, input), to_operand(dy * input, other)
+        return to_operand(dy * conj(other), input), to_operand(dy * conj(input), other)
 
 
-class Div(Rule, functions=DIV):
+class Div(Rule, functions=DIV, complex=True):
     """y = a / b, elementwise; rounded to an integer where `rounding_mode` is 'floor' or 'trunc'.
 
-    Derivation. da = dy / b and db = -dy a / b^2. A rounded quotient is a step function: its gradient
-    is 0, at its jumps too by convention.
+    Derivation. da = dy / b and db = -dy a / b^2, with conjugates of the factors for complex tensors. A rounded
+    quotient is a step function: its gradient is 0, at its jumps too by convention.
     """
 
     @staticmethod
@@ -135,6 +149,7 @@ class Div(Rule, functions=DIV):
         yield case("number right", torch.randn(2, 3), 0.7)
         yield case("number left", 0.7, torch.tensor([0.7, -1.5]))
         yield case("no rounding", torch.randn(3), torch.tensor([[0.7], [-1.5]]), rounding_mode=None, function=torch.div)
+        yield case("complex", torch.randn(2, 3, dtype=torch.complex64), torch.tensor([0.7 - 1j, 2j, 1.5]))
         a, b = torch.tensor([7.0, -7.0, 4.0]), torch.tensor([2.0, 2.0, -1.0])
         whole = torch.tensor([1.0, -1.0])
         yield case("nearly whole", whole, 0.1, rounding_mode="floor", smooth=False, function=torch.div)
@@ -156,7 +171,7 @@ class Div(Rule, functions=DIV):
         input, other, rounding_mode = cache
         if rounding_mode is not None:
             dy = torch.zeros_like(dy)
-        return to_operand(dy / other, input), to_operand(-dy * (input / other) / other, other)
+        return to_operand(dy / conj(other), input), to_operand(-dy * conj(input / other) / conj(other), other)
 
 
 class ReversedDiv(Rule, functions=[Tensor.__rtruediv__]):

@@ -3,8 +3,9 @@
     y[out] = sum over the other indices of a[indices of a] b[indices of b] ...
 
 Derivation. The gradient of one operand is the einsum of dy and the others: da[indices of a] = sum over all
-indices not of a of dy[out] b[..] c[..]. An index of `a` alone that is summed gives each of its elements the
-same gradient; an index twice in one operand picks a diagonal, whose gradient is laid on that diagonal.
+indices not of a of dy[out] b[..] c[..], with b and c conjugated if they are complex. An index of `a` alone that is
+summed gives each of its elements the same gradient; an index twice in one operand picks a diagonal, whose gradient
+is laid on that diagonal.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def contraction(given: Sequence[Tensor], indices: Sequence[Indices], out: Indice
 def contraction_gradients(cache: Any, dy: Tensor) -> list[Tensor]:
     """The gradient of each operand of `contraction`."""
     shapes, indices, tensors, distinct, out, size = cache
-    gradients = []
+    tensors, gradients = [t.conj() for t in tensors], []
     for k, shape in enumerate(shapes):
         others, names = [*tensors[:k], *tensors[k + 1 :]], [*distinct[:k], *distinct[k + 1 :]]
         gradient = contract([dy, *others], [out, *names], distinct[k], size)
@@ -112,7 +113,7 @@ def contraction_gradients(cache: Any, dy: Tensor) -> list[Tensor]:
     return gradients
 
 
-class Einsum(Rule, functions=[torch.einsum]):
+class Einsum(Rule, functions=[torch.einsum], complex=True):
     """y = einsum(equation, a, b, ...), with an ellipsis, repeated indices and axes of size 1 that are broadcast."""
 
     @staticmethod
@@ -134,6 +135,8 @@ class Einsum(Rule, functions=[torch.einsum]):
         yield case("broadcast and summed", "ij,jk->ik", torch.randn(2, 1), torch.randn(3, 4))
         yield case("operands as one", "ij,kj->ik", [a, b])
         yield case("transposed", "ij->ji", a)
+        x, weight = (torch.randn(shape, dtype=torch.complex64) for shape in ((2, 3, 4), (3, 5, 4)))
+        yield case("complex", "bim,iom->bom", x, weight)
         yield case("capitals", "iJ,kJ", a, b)
 
     @staticmethod

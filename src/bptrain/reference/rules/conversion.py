@@ -18,7 +18,7 @@ COPIES = [torch.clone, Tensor.clone, Tensor.contiguous, torch.positive, Tensor.p
 EXACT = torch.tensor([[0.5, -1.25, 2.0], [3.0, 0.0, -0.75]])  # in every floating dtype
 
 
-class Copy(Rule, functions=COPIES):
+class Copy(Rule, functions=COPIES, complex=True):
     """y = x, in the same or another memory format. Derivation. dx = dy."""
 
     @staticmethod

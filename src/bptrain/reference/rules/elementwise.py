@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from bptrain.reference.rule import Case, Rule, case
+from bptrain.reference.rules.combination import Hypot
 from bptrain.reference.rules.slope import spellings
 
 
-class Neg(Rule, functions=spellings("neg", "negative")):
+class Neg(Rule, functions=spellings("neg", "negative"), complex=True):
     """y = -x. Derivation. dx = -dy."""
 
     @staticmethod
@@ -29,17 +30,23 @@ class Neg(Rule, functions=spellings("neg", "negative")):
         return -dy
 
 
-class Abs(Rule, functions=spellings("abs", "absolute")):
-    """y = |x|. Derivation. dx = dy sign(x). Convention at the kink x = 0: 0."""
+class Abs(Rule, functions=spellings("abs", "absolute"), complex=True):
+    """y = |x|. Derivation. dx = dy sign(x), with sign(x) = x / |x| for complex x. Convention at the kink x = 0: 0."""
 
     @staticmethod
     def cases() -> Iterable[Case]:
         yield case("kink", torch.tensor([[-1.5, 0.0, 2.0]]), smooth=False)
         yield case("smooth", torch.tensor([-1.5, 2.0]))
+        yield case("complex", torch.tensor([-1.5 + 0.3j, 2j]))
+        yield case("complex zero", torch.tensor([0j, 2j]), smooth=False)
 
     @staticmethod
     def forward(input: Tensor) -> tuple[Tensor, Any]:
-        return torch.where(input < 0, -input, input), input.sign()
+        if not input.is_complex():
+            return torch.where(input < 0, -input, input), input.sign()
+        parts = torch.view_as_real(input)  # (..., 2)
+        y = Hypot.forward(parts[..., 0], parts[..., 1])[0]
+        return y, torch.where(y == 0, 0, input / y)
 
     @staticmethod
     def backward(cache: Any, dy: Tensor) -> Tensor:
@@ -114,17 +121,18 @@ class Reciprocal(Rule, functions=[torch.reciprocal, Tensor.reciprocal, torch.rec
         return -dy * cache**2
 
 
-class Exp(Rule, functions=[torch.exp, Tensor.exp, torch.exp_, Tensor.exp_]):
-    """y = exp(x). Derivation. The function is its own slope: dx = dy y."""
+class Exp(Rule, functions=[torch.exp, Tensor.exp, torch.exp_, Tensor.exp_], complex=True):
+    """y = exp(x). Derivation. The function is its own slope: dx = dy y, dy conj(y) for complex x."""
 
     @staticmethod
     def cases() -> Iterable[Case]:
         yield case("signs", torch.tensor([[-30.0, 0.0, 2.0]]))
+        yield case("complex", torch.tensor([0.3 + 2j, -1j]))
 
     @staticmethod
     def forward(input: Tensor) -> tuple[Tensor, Any]:
         y = input.exp()
-        return y, y
+        return y, y.conj()
 
     @staticmethod
     def backward(cache: Any, dy: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ def pick(x: Tensor, choose: Choose) -> tuple[Tensor, Any]:
     return x.reshape(-1)[places], (places, x.shape)
 
 
-class Picked(Rule):
+class Picked(Rule, complex=True):
     """The rules whose forward is `pick`: each dy_j is added to the place that y_j came from."""
 
     @staticmethod
@@ -57,7 +57,7 @@ class GetItem(Picked, functions=[Tensor.__getitem__]):
         return pick(input, lambda places: places[index])
 
 
-class SetItem(Rule, functions=[Tensor.__setitem__]):
+class SetItem(Rule, functions=[Tensor.__setitem__], complex=True):
     """x[index] = v: y = x, with the elements of v (broadcast) in the places that `index` picks.
 
     Derivation. What was overwritten is gone, dx = dy with zeros in those places; v went there, so dv is dy[index],
@@ -75,6 +75,10 @@ class SetItem(Rule, functions=[Tensor.__setitem__]):
 
     @staticmethod
     def forward(input: Tensor, index: Any, value: Any) -> tuple[Tensor, Any]:
+        places = torch.arange(input.numel(), device=input.device).reshape(input.shape)[index].reshape(-1)
+        times = torch.zeros(input.numel(), device=input.device).index_add(0, places, torch.ones_like(places).float())
+        if places.numel() and times.max() > 1:
+            raise TypeError("several values for one place: torch keeps one and gives all of them its gradient")
         y = input.clone()
         y[index] = value
         return y, (index, value)

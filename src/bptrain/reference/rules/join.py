@@ -11,7 +11,7 @@ from torch import Tensor
 from bptrain.reference.rule import Case, Rule, case
 
 
-class Cat(Rule, functions=[torch.cat, torch.concat, torch.concatenate]):
+class Cat(Rule, functions=[torch.cat, torch.concat, torch.concatenate], complex=True):
     """y = the tensors one after the other along the axis `dim`. Derivation. Each gets its part of dy."""
 
     @staticmethod
@@ -33,7 +33,7 @@ class Cat(Rule, functions=[torch.cat, torch.concat, torch.concatenate]):
         return ([part if t.numel() else torch.zeros_like(t) for part, t in zip(parts, tensors, strict=True)],)
 
 
-class Stack(Rule, functions=[torch.stack]):
+class Stack(Rule, functions=[torch.stack], complex=True):
     """y = the tensors side by side along a new axis `dim`. Derivation. Each gets its slice of dy."""
 
     @staticmethod
@@ -51,7 +51,7 @@ class Stack(Rule, functions=[torch.stack]):
         return ([dy.select(dim, i) for i in range(number)],)
 
 
-class Split(Rule, functions=[torch.split, Tensor.split]):
+class Split(Rule, functions=[torch.split, Tensor.split], complex=True):
     """y = pieces of x along the axis `dim`: of equal size but the last, or of the sizes in a list.
 
     Derivation. dx is the pieces of dy joined.
@@ -75,7 +75,7 @@ class Split(Rule, functions=[torch.split, Tensor.split]):
         return torch.cat(dy, cache)
 
 
-class Chunk(Rule, functions=[torch.chunk, Tensor.chunk]):
+class Chunk(Rule, functions=[torch.chunk, Tensor.chunk], complex=True):
     """y = at most `chunks` pieces of x along `dim`, of the least equal size that does, the last one smaller.
 
     Derivation. As for split.
@@ -95,7 +95,7 @@ class Chunk(Rule, functions=[torch.chunk, Tensor.chunk]):
         return Split.backward(cache, dy)
 
 
-class Unbind(Rule, functions=[torch.unbind, Tensor.unbind]):
+class Unbind(Rule, functions=[torch.unbind, Tensor.unbind], complex=True):
     """y = the slices of x along the axis `dim`, which is dropped. Derivation. dx is the slices of dy side by side."""
 
     @staticmethod

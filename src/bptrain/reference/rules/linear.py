@@ -49,7 +49,7 @@ class Linear(Rule, functions=[F.linear]):
 
 
 MV: list[Callable] = [torch.mv, Tensor.mv]
-DOT: list[Callable] = [torch.dot, Tensor.dot, torch.vdot, Tensor.vdot]
+DOT: list[Callable] = [torch.dot, Tensor.dot]
 MATMUL = [
     *[torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.linalg.matmul, torch.mm, Tensor.mm, torch.bmm, Tensor.bmm],
     *MV,
@@ -57,11 +57,11 @@ MATMUL = [
 ]
 
 
-class MatMul(Rule, functions=MATMUL):
+class MatMul(Rule, functions=MATMUL, complex=True):
     """y = a b with torch.matmul's shapes: matrices, vectors, broadcast batches.
 
-    Derivation. y_ij = sum_k a_ik b_kj, so da = dy b^T and db = a^T dy; a vector is a matrix with
-    one row (left) or one column (right), and a batch axis that was broadcast is summed.
+    Derivation. y_ij = sum_k a_ik b_kj, so da = dy b^T and db = a^T dy, with conjugates for complex tensors; a
+    vector is a matrix with one row (left) or one column (right), and a batch axis that was broadcast is summed.
     """
 
     @staticmethod
@@ -77,6 +77,7 @@ class MatMul(Rule, functions=MATMUL):
         yield case("vector right", torch.randn(2, 3, 4), torch.randn(4))
         yield case("vector left", torch.randn(4), torch.randn(2, 4, 3))
         yield case("dot", torch.randn(4), torch.randn(4))
+        yield case("complex", torch.randn(3, 4, dtype=torch.complex64), torch.randn(2, 4, 1, dtype=torch.complex64))
         yield from (case("matrix and vector", torch.randn(3, 4), torch.randn(4), function=f) for f in MV)
         yield from (case("vectors", torch.randn(4), torch.randn(4), function=f) for f in DOT)
 
@@ -93,6 +94,6 @@ class MatMul(Rule, functions=MATMUL):
             dy = dy.unsqueeze(-2) if other.dim() > 1 else dy.reshape(1)  # (..., 1, J)
         if other.dim() == 1:
             dy = dy.unsqueeze(-1)  # (..., I, 1)
-        da = dy @ b.transpose(-2, -1)
-        db = a.transpose(-2, -1) @ dy
+        da = dy @ b.transpose(-2, -1).conj()
+        db = a.transpose(-2, -1).conj() @ dy
         return sum_to(da, a.shape).reshape(input.shape), sum_to(db, b.shape).reshape(other.shape)

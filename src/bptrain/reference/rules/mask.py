@@ -12,7 +12,7 @@ from bptrain.reference.rule import Case, Rule, case
 from bptrain.reference.rules.arithmetic import Operand, to_operand
 
 
-class Where(Rule, functions=[torch.where]):
+class Where(Rule, functions=[torch.where], complex=True):
     """y = a where `condition` is true, else b. Derivation. da = dy where it is true, db = dy where not."""
 
     @staticmethod
@@ -22,6 +22,9 @@ class Where(Rule, functions=[torch.where]):
         yield case("number right", condition, torch.randn(3), -1.5)
         yield case("number left", condition, 2, torch.randn(3))
         yield case("by name", condition, input=torch.randn(3), other=torch.randn(2, 1))
+        yield case(
+            "complex", condition, torch.randn(3, dtype=torch.complex64), torch.randn(2, 1, dtype=torch.complex64)
+        )
 
     @staticmethod
     def forward(condition: Tensor, input: Operand, other: Operand) -> tuple[Tensor, Any]:
@@ -37,7 +40,7 @@ class Where(Rule, functions=[torch.where]):
         )
 
 
-class TensorWhere(Rule, functions=[Tensor.where]):
+class TensorWhere(Rule, functions=[Tensor.where], complex=True):
     """x.where(condition, b): torch.where with x first. Derivation. As for `Where`."""
 
     @staticmethod
@@ -55,7 +58,7 @@ class TensorWhere(Rule, functions=[Tensor.where]):
         return dinput, None, dother
 
 
-class MaskedFill(Rule, functions=[torch.masked_fill, Tensor.masked_fill, Tensor.masked_fill_]):
+class MaskedFill(Rule, functions=[torch.masked_fill, Tensor.masked_fill, Tensor.masked_fill_], complex=True):
     """y = one value where `mask` is true, else x. Derivation. dx = dy where not; dvalue = the sum of dy where true."""
 
     @staticmethod

@@ -51,6 +51,24 @@ class Outer(Contracted, functions=[torch.outer, Tensor.outer, torch.ger, Tensor.
         return contraction([input, vec2], [("i",), ("j",)], ("i", "j"))
 
 
+class VDot(Rule, functions=[torch.vdot, Tensor.vdot], complex=True):
+    """y = the sum of conj(a) b. Derivation. da = conj(dy) b and db = dy a."""
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        yield case("real", torch.randn(3), torch.randn(3))
+        yield case("complex", torch.randn(3, dtype=torch.complex64), torch.randn(3, dtype=torch.complex64))
+
+    @staticmethod
+    def forward(input: Tensor, other: Tensor) -> tuple[Tensor, Any]:
+        return (input.conj() * other).sum(), (input, other)
+
+    @staticmethod
+    def backward(cache: Any, dy: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = cache
+        return dy.conj() * b, dy * a
+
+
 class Kron(Rule, functions=[torch.kron, Tensor.kron]):
     """y = each element of a times all of b, as blocks: y[i K + k, j L + l] = a_ij b_kl; missing axes have size 1."""
 

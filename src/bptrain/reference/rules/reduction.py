@@ -31,7 +31,7 @@ def drop_axes(y: Tensor, dim: Axes, keepdim: bool) -> Tensor:
     return y if keepdim else y.squeeze(reduced_axes(y, dim))
 
 
-class Sum(Rule, functions=[torch.sum, Tensor.sum]):
+class Sum(Rule, functions=[torch.sum, Tensor.sum], complex=True):
     """y = sum of x along the axes `dim`.
 
     Derivation. dy/dx_i = 1, so each x_i gets the dy of the sum it is in.
@@ -60,7 +60,7 @@ class Sum(Rule, functions=[torch.sum, Tensor.sum]):
         return keep_axes(dy, input, dim).expand(input.shape)
 
 
-class Mean(Rule, functions=[torch.mean, Tensor.mean]):
+class Mean(Rule, functions=[torch.mean, Tensor.mean], complex=True):
     """y = sum of x along the axes `dim`, divided by the number n of elements summed.
 
     Derivation. dy/dx_i = 1 / n.

@@ -24,7 +24,7 @@ def sizes(given: tuple[Any, ...]) -> tuple[int, ...]:
     return flat
 
 
-class Reshaped(Rule):
+class Reshaped(Rule, complex=True):
     """The rules whose y is x in another shape: dx is dy in the shape of x, which they leave in the cache."""
 
     @staticmethod
@@ -128,7 +128,7 @@ TRANSPOSE = [
 ]
 
 
-class Transpose(Rule, functions=TRANSPOSE):
+class Transpose(Rule, functions=TRANSPOSE, complex=True):
     """y = x with two axes swapped. Derivation. Swapping them again undoes it."""
 
     @staticmethod
@@ -145,7 +145,7 @@ class Transpose(Rule, functions=TRANSPOSE):
         return dy.transpose(*cache)
 
 
-class T(Rule, functions=[torch.t, Tensor.t, Tensor.t_, Tensor.T.__get__]):  # type: ignore[attr-defined]
+class T(Rule, functions=[torch.t, Tensor.t, Tensor.t_, Tensor.T.__get__], complex=True):  # type: ignore[attr-defined]
     """y = x with its axes in reverse order, two at most. Derivation. Reversing them again undoes it."""
 
     @staticmethod
@@ -162,7 +162,7 @@ class T(Rule, functions=[torch.t, Tensor.t, Tensor.t_, Tensor.T.__get__]):  # ty
         return dy.permute(tuple(reversed(range(dy.dim()))))
 
 
-class MT(Rule, functions=[Tensor.mT.__get__]):  # type: ignore[attr-defined]
+class MT(Rule, functions=[Tensor.mT.__get__], complex=True):  # type: ignore[attr-defined]
     """y = x with the last two axes swapped: each matrix transposed. Derivation. Swapping them again undoes it."""
 
     @staticmethod
@@ -178,7 +178,7 @@ class MT(Rule, functions=[Tensor.mT.__get__]):  # type: ignore[attr-defined]
         return dy.transpose(-2, -1)
 
 
-class Permute(Rule, functions=[torch.permute, Tensor.permute]):
+class Permute(Rule, functions=[torch.permute, Tensor.permute], complex=True):
     """y = x with its axes in the order `dims`: axis k of y is axis dims[k] of x.
 
     Derivation. Axis i of x is the axis k of y with dims[k] = i: dx is dy in the inverse order.
@@ -200,7 +200,7 @@ class Permute(Rule, functions=[torch.permute, Tensor.permute]):
         return dy.permute([cache.index(axis) for axis in range(len(cache))])
 
 
-class Movedim(Rule, functions=[torch.movedim, Tensor.movedim, torch.moveaxis, Tensor.moveaxis]):
+class Movedim(Rule, functions=[torch.movedim, Tensor.movedim, torch.moveaxis, Tensor.moveaxis], complex=True):
     """y = x with the axes `source` moved to the places `destination`, the others in their order.
 
     Derivation. Moving them from `destination` to `source` undoes it.
