@@ -37,14 +37,18 @@ def make_directory(path: Path) -> bool:
     return True
 
 
-def write(path: Path, content: bytes | str) -> None:
-    """Replaces a file in one step: whoever opens it sees the old content or the new, never a part."""
+def write(path: Path, content: bytes | str, wait: bool = True) -> None:
+    """Replaces a file in one step: whoever opens it sees the old content or the new, never a part.
+
+    Without `wait` it need not be on the disk when this returns: for what can be had from other files.
+    """
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.tmp")
     with explained(path):
-        _write(temporary, data)
+        _write(temporary, data, wait)
         os.replace(temporary, path)
-        _sync_directory(path.parent)
+        if wait:
+            _sync_directory(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -86,11 +90,12 @@ def replace_directory(path: Path, contents: dict[str, bytes]) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes, wait: bool = True) -> None:
     with open(path, "wb") as file:
         file.write(data)
         file.flush()
-        os.fsync(file.fileno())
+        if wait:
+            os.fsync(file.fileno())
 
 
 def _sync_directory(path: Path) -> None:

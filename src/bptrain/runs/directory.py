@@ -38,9 +38,9 @@ class RunDirectory:
             "overrides": {"task": list(config.overrides), "hydra": []},
             "runtime": {"cwd": str(Path.cwd()), "output_dir": str(self.path.absolute())},
         }
-        files.write(self.path / ".hydra" / "config.yaml", config.text)
-        files.write(self.path / ".hydra" / "overrides.yaml", _yaml(list(config.overrides)))
-        files.write(self.path / ".hydra" / "hydra.yaml", _yaml({"hydra": hydra}))
+        record = {"config": config.text, "overrides": _yaml(list(config.overrides)), "hydra": _yaml({"hydra": hydra})}
+        for file, text in record.items():
+            files.write(self.path / ".hydra" / f"{file}.yaml", text, wait=False)  # lock.json has it all
 
     def write_json(self, name: str, value: Any) -> None:
         files.write_json(self.path / name, value)
