@@ -187,6 +187,22 @@ def test_the_state_that_is_there_is_what_is_checked():
     assert bptrain.check_optimizer(made).verdict == "verified"
 
 
+def test_a_kernel_off_by_less_than_the_rounding_of_an_element_is_found():
+    """0.1 % of steps of 1e-3 is less than what rounding does to weights of 1, but it is in all elements."""
+    made = faulty(torch.optim.SGD, short)([Parameter(torch.full((40, 30), 5.0))], momentum=0.9)
+    (culprit,) = bptrain.check_optimizer(made, steps=1).culprits
+    assert culprit.ulps < culprit.explained
+    assert culprit.bias == pytest.approx(1e-3, rel=0.1)
+    assert culprit.dtype == "float32"
+
+
+def test_the_seed_decides():
+    made = torch.optim.Adam(weights((4, 3)))
+    first, again, other = (bptrain.check_optimizer(made, seed=seed) for seed in (3, 3, 4))
+    assert first == again
+    assert first != other
+
+
 def test_each_group_has_its_options():
     def first_rate(p, g, state, group):
         p -= rates[0] * g

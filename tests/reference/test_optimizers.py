@@ -102,7 +102,7 @@ def test_torchs_float32_is_the_update_to_a_few_ulps(optimizer, options):
 
 
 class Rough:
-    """f = sum of 0.02 x^2 - h cos(f x) over all elements + (0.1 sum of x)^2, with waves of random height and frequency."""
+    """f = sum of 0.02 x^2 - h cos(f x) over all elements + (0.1 sum of x)^2, with random heights and frequencies."""
 
     def __init__(self, shapes):
         self.heights = [torch.rand(shape) for shape in shapes]
@@ -143,7 +143,7 @@ def test_quasi_newton_steps_are_torchs(options):
         for objective in (Rough(SHAPES), *[Rough(SHAPES)] * 3):
             (slot,) = slots(made_, LBFGS, [["a", "b", "c"]])
 
-            def closure(objective=objective):
+            def closure(objective=objective, parameters=parameters):
                 with torch.no_grad():
                     loss, gradients = objective(parameters)
                 for p, gradient in zip(parameters, gradients, strict=True):

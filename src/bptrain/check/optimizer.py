@@ -34,15 +34,16 @@ def check_optimizer(
     `named_parameters`, as `model.named_parameters()`, gives the names in the report.
     """
     update, title = update_for(type(optimizer)), type(optimizer).__name__
-    if update is None or (note := uncovered(optimizer, update)):
-        return OptimizerReport(title, steps, note=uncovered(optimizer, update))
+    note = uncovered(optimizer, update)
+    if update is None or note:
+        return OptimizerReport(title, steps, note=note)
     names = _names(optimizer, named_parameters)
     entries: dict[Key, EntryReport] = {}
     for dtype in (torch.float64, None):
-        found = _steps(_twin(optimizer, dtype), update, names, steps, torch.Generator())
+        found = _steps(_twin(optimizer, dtype), update, names, steps, torch.Generator().manual_seed(seed))
         entries |= {key: e for key, e in found.items() if key not in entries or entries[key].verdict == VERIFIED}
-    note = "" if entries else "every step went a way that rounding decides"
-    return OptimizerReport(title, steps, list(entries.values()), note)
+    undecided = "" if entries else "rounding decides which way its steps go"
+    return OptimizerReport(title, steps, list(entries.values()), undecided)
 
 
 def _steps(
