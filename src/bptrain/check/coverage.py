@@ -92,7 +92,7 @@ def table(rows: list[Row]) -> str:
         "# Coverage",
         "",
         "Every class of torch.nn that computes, checked on torch's own samples of it (ours where torch has none).",
-        "Made by `python -m bptrain.reference`; the error is the largest of a parameter's gradient in float64.",
+        "Made by `python -m bptrain.reference`; the error is the largest relative one of any gradient, in float64.",
         "",
         "| class | samples | verdict | largest error | arbiter |",
         "|---|---|---|---|---|",
