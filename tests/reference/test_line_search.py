@@ -41,14 +41,14 @@ def test_line_search_takes_torchs_point(tries, kink, wall):
 
         def ours(t, d=d, at=at):
             loss, g = at(t * d.item())
-            return Point(t, loss, g, g.dot(d).item())
+            return Point(t, loss, g, g.dot(d))
 
         x = torch.zeros(1, dtype=torch.float64)
         expected, _, t, count = _strong_wolfe(theirs, x, first, d, loss, g, slope, max_ls=tries)
-        point, evaluations = strong_wolfe(ours, Point(0.0, loss, g, slope.item()), first, d.abs().item(), tries)
+        point, evaluations = strong_wolfe(ours, Point(0.0, loss, g, slope), first, d.abs().max(), tries)
         assert evaluations == count
-        assert (point.t, point.loss) == pytest.approx((float(t), expected), rel=1e-6, abs=1e-9)
-        ways.add((evaluations, point.t == 0))
+        assert (float(point.t), point.loss) == pytest.approx((float(t), expected), rel=1e-6, abs=1e-9)
+        ways.add((evaluations, float(point.t) == 0))
     assert len(ways) >= min(3, tries)
 
 

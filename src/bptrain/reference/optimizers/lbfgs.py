@@ -79,18 +79,18 @@ class LBFGS(Update, optimizers=[torch.optim.LBFGS], closure=True, mixes=True):
                     scale = curvature / y.dot(y)
                 d = _direction(g, pairs, scale)
             previous, before = g, loss
-            t = lr * min(1.0, 1 / float(g.abs().sum())) if iteration == 1 else lr
-            slope = float(g.dot(d))
+            t = lr * (1 / g.abs().sum()).clamp(max=1.0) if iteration == 1 else lr
+            slope = g.dot(d)
             if slope > -tolerance_change:
                 break
             if line_search_fn is not None:
 
-                def along(t: float, x: Tensor = x, d: Tensor = d) -> Point:
+                def along(t: Any, x: Tensor = x, d: Tensor = d) -> Point:
                     loss, g = at(x + t * d)
-                    return Point(t, loss, g, float(g.dot(d)))
+                    return Point(t, loss, g, g.dot(d))
 
                 origin = Point(0, loss, g, slope)
-                (t, loss, g, _), more = strong_wolfe(along, origin, t, float(d.abs().max()), max_eval - evaluations)
+                (t, loss, g, _), more = strong_wolfe(along, origin, t, d.abs().max(), max_eval - evaluations)
                 x, evaluations = x + t * d, evaluations + more
             else:
                 x = x + t * d

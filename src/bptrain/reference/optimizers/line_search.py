@@ -11,9 +11,8 @@ those of Schmidt's minFunc (2005), which torch.optim.LBFGS follows.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -24,13 +23,13 @@ NARROWEST = 1e-9  # of the bracket, times the largest element of d
 class Point(NamedTuple):
     """A length t with what was found there: phi(t), the gradient of f, phi'(t)."""
 
-    t: float
+    t: Any  # a float, or a tensor of no axes where arithmetic on slopes has made it
     loss: float
     gradient: Tensor
-    slope: float
+    slope: Tensor
 
 
-def strong_wolfe(along: Callable[[float], Point], start: Point, t: float, size: float, tries: int) -> tuple[Point, int]:
+def strong_wolfe(along: Callable[[Any], Point], start: Point, t: Any, size: Tensor, tries: int) -> tuple[Point, int]:
     """The point taken, and how many were evaluated; the best so far after `tries` iterations.
 
     `start` is the point at 0, t the first length, `size` the largest element of the direction.
@@ -41,7 +40,7 @@ def strong_wolfe(along: Callable[[float], Point], start: Point, t: float, size: 
         if _too_high(point, start) or (iterations > 1 and point.loss >= last.loss):
             bracket = [last, point]
             break
-        if abs(point.slope) <= -CURVATURE * start.slope:
+        if point.slope.abs() <= -CURVATURE * start.slope:
             bracket, done = [point], True
             break
         if point.slope >= 0:
@@ -71,7 +70,7 @@ def strong_wolfe(along: Callable[[float], Point], start: Point, t: float, size: 
             bracket[1 - best] = point
             best = 0 if bracket[0].loss <= bracket[1].loss else 1
             continue
-        if abs(point.slope) <= -CURVATURE * start.slope:
+        if point.slope.abs() <= -CURVATURE * start.slope:
             done = True
         elif point.slope * (bracket[1 - best].t - bracket[best].t) >= 0:
             bracket[1 - best] = bracket[best]
@@ -80,10 +79,10 @@ def strong_wolfe(along: Callable[[float], Point], start: Point, t: float, size: 
 
 
 def _too_high(point: Point, start: Point) -> bool:
-    return point.loss > start.loss + DESCENT * point.t * start.slope
+    return bool(point.loss > start.loss + DESCENT * point.t * start.slope)
 
 
-def _cubic_minimum(p: Point, q: Point, least: float, most: float) -> float:
+def _cubic_minimum(p: Point, q: Point, least: Any, most: Any) -> Any:
     """Where the cubic through p and q, with their slopes, has its minimum, kept within bounds; else their middle.
 
     For p <= q it is q - (q - p) (phi'_q + d2 - d1) / (phi'_q - phi'_p + 2 d2), with
@@ -95,6 +94,6 @@ def _cubic_minimum(p: Point, q: Point, least: float, most: float) -> float:
     square = d1 * d1 - p.slope * q.slope
     if not square >= 0:
         return (least + most) / 2.0
-    d2 = math.sqrt(square)
+    d2 = square.sqrt()
     t = q.t - (q.t - p.t) * ((q.slope + d2 - d1) / (q.slope - p.slope + 2 * d2))
     return min(max(t, least), most)
