@@ -22,7 +22,7 @@ from bptrain.check.tolerance import roundoff
 from bptrain.check.ulp import ulp
 from bptrain.reference.update import IMPLEMENTATION, Evaluate, Options, State, Update, option_names, run_step
 
-# Rounding is what it was seen to do, times this, for other orders of operations. Of 1,200 checks of torch's optimizers
+# Rounding is what it was seen to do, times this, for other orders of operations. Of 1,800 checks of torch's optimizers
 # with their options and implementations none was called wrong that was not (pytorch issue 191763, pull request 194664).
 FACTOR = 4.0
 # Reruns with random errors; more, where those seem too few to explain what was found, before it is called wrong.
