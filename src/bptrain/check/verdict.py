@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 VERIFIED = "verified"  # a rule covers it, and both agree
+CONTRACT = "contract"  # not a derivative by design, and equal to what torch documents
 NUMERICAL = "numerical"  # no rule, but the call agrees with differences
 UNVERIFIED = "unverified"  # no rule, and differences say nothing
 WRONG = "wrong"  # autograd, a kernel or the user's own backward disagrees with the reference
 REFERENCE_WRONG = "reference-wrong"  # the rule disagrees with differences of its own forward: our bug
 
-ORDER = (VERIFIED, NUMERICAL, UNVERIFIED, REFERENCE_WRONG, WRONG)
+PROVED = (VERIFIED, CONTRACT)  # by a hand-written rule
+ORDER = (*PROVED, NUMERICAL, UNVERIFIED, REFERENCE_WRONG, WRONG)
 
 
 def worst(verdicts: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -18,7 +19,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from bptrain.reference.call import Call, Input
 from bptrain.reference.draws import repeated
 from bptrain.reference.dtype import cast, is_continuous
-from bptrain.reference.rule import Rule, bind, rule_for, run_backward, run_forward
+from bptrain.reference.rule import Rule, bind, conventions, rule_for, run_backward, run_forward
 from bptrain.reference.tape import Tape
 
 
@@ -34,12 +35,14 @@ class Evaluation:
     """A call evaluated by the reference: its outputs by position, and its way back.
 
     pull(dy) takes the gradients of the outputs by position and returns, by position of the input,
-    the name of the argument and its gradient (None where the rule has none). `unruled` says that something
-    without a rule was differentiated by autograd on the way.
+    the name of the argument and its gradient (None where the rule has none). conventions() gives the rule's
+    `contract` and its number of `kinks`. `unruled` says that something without a rule was differentiated by
+    autograd on the way.
     """
 
     outputs: dict[int, Tensor]
     pull: Pull
+    conventions: Callable[[], tuple[str, int]] = lambda: ("", 0)
     unruled: bool = False
 
 
@@ -58,7 +61,8 @@ def evaluate(call: Call, values: Callable[[int], Tensor], dtype: torch.dtype) ->
         slots = bind(rule, call.args, call.kwargs)
         if not rule.complex and any(values(x.variable).is_complex() for x in call.inputs):
             raise TypeError("it is for real numbers")
-        y, cache = run_forward(rule, tree_map(value, slots), _again(call, values, dtype))
+        bound = tree_map(value, slots)
+        y, cache = run_forward(rule, bound, _again(call, values, dtype))
     except TypeError as reason:
         raise NoRule(f"the rule for {call.name} does not cover this call: {reason}") from reason
     flat = tree_flatten(y)[0]
@@ -67,7 +71,7 @@ def evaluate(call: Call, values: Callable[[int], Tensor], dtype: torch.dtype) ->
         tree = _like(y, [dy.get(i) for i in range(len(flat))])
         return _by_position(rule, slots, run_backward(rule, cache, tree))
 
-    return Evaluation(dict(enumerate(flat)), pull)
+    return Evaluation(dict(enumerate(flat)), pull, partial(conventions, rule, bound))
 
 
 def _like(y: Any, gradients: list[Tensor | None]) -> Any:
@@ -121,8 +125,12 @@ def _evaluate_custom(call: Call, values: Callable[[int], Tensor], dtype: torch.d
         run.backward(added((call.inside[position], gradient) for position, gradient in dy.items()))
         return {x.position: (f"argument {x.position}", run.gradients.get(x.variable)) for x in call.inputs}
 
+    def found() -> tuple[str, int]:
+        each = [evaluation.conventions() for evaluation in run.evaluations.values()]
+        return "; ".join(filter(None, dict.fromkeys(words for words, _ in each))), sum(kinks for _, kinks in each)
+
     outputs = {position: run.value(variable) for position, variable in call.inside.items()}
-    return Evaluation(outputs, pull, bool(run.unruled))
+    return Evaluation(outputs, pull, found, bool(run.unruled))
 
 
 def added(gradients: Iterable[tuple[int, Tensor]]) -> dict[int, Tensor]:
@@ -161,7 +169,7 @@ class Run:
     tainted: set[int] = field(default_factory=set)
     cut: list[Call] = field(default_factory=list)
     _computed: dict[int, Tensor] = field(default_factory=dict)
-    _evaluations: list[tuple[Call, Evaluation]] = field(default_factory=list)
+    evaluations: dict[Call, Evaluation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for call in self.calls:
@@ -176,7 +184,7 @@ class Run:
                 evaluation = fallback
             if evaluation.unruled:
                 self.unruled.append(call)
-            self._evaluations.append((call, evaluation))
+            self.evaluations[call] = evaluation
             if not self.teacher:
                 for output in call.outputs:
                     value = evaluation.outputs[output.position]
@@ -192,7 +200,7 @@ class Run:
         `rounding` makes every gradient that enters or leaves a call a little wrong.
         """
         self.gradients = dict(seeds)
-        for call, evaluation in reversed(self._evaluations):
+        for call, evaluation in reversed(self.evaluations.items()):
             dy = {o.position: self.gradients[o.variable] for o in call.outputs if o.variable in self.gradients}
             if not dy:
                 continue

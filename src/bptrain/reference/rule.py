@@ -110,6 +110,16 @@ class Rule:
         """A call as `forward` takes it, for a function of torch that has a second signature."""
         return args, kwargs
 
+    @staticmethod
+    def contract(*args: Any, **kwargs: Any) -> str:
+        """Why torch's gradient is by design not the derivative for these arguments; empty where it is."""
+        return ""
+
+    @staticmethod
+    def kinks(*args: Any, **kwargs: Any) -> int:
+        """How many elements sit on a kink or a tie, where torch's convention decides and no derivative does."""
+        return 0
+
     # Each rule writes its own arguments, so no one signature can stand here.
     forward: ClassVar[Callable[..., tuple[Any, Any]]]
     backward: ClassVar[Callable[..., Any]]
@@ -176,6 +186,13 @@ def run_forward(rule: type[Rule], bound: dict[str, Any], again: Callable | None 
         kwargs["again"] = again
     with torch.no_grad(), Elementary():
         return rule.forward(*args, **kwargs)
+
+
+def conventions(rule: type[Rule], bound: dict[str, Any]) -> tuple[str, int]:
+    """The rule's contract for a call, and its kinks."""
+    args, kwargs = _positional(rule, bound)
+    with torch.no_grad():
+        return rule.contract(*args, **kwargs), rule.kinks(*args, **kwargs)
 
 
 def run_backward(rule: type[Rule], cache: Any, dy: Any) -> dict[str, Any]:
