@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bptrain.check.local import check_calls, inexact
+from bptrain.check.autocast import Autocast
+from bptrain.check.end_to_end import Ends, EndToEnd
+from bptrain.check.local import check_calls
 from bptrain.check.recording import Recording, record
 from bptrain.check.report import CallReport, GradientReport
-from bptrain.check.rounding import Stochastic
-from bptrain.check.tolerance import GradientError, coarser, compare, roundoff
-from bptrain.check.verdict import NUMERICAL, UNVERIFIED, failed, worst
-from bptrain.reference.backprop import forward
-from bptrain.reference.dtype import cast
-
-Ends = dict[str, GradientError]
+from bptrain.check.tolerance import GradientError
+from bptrain.check.verdict import CONTRACT, PROVED, UNVERIFIED, failed, worst
+from bptrain.check.wiring import WiringFault, broken_links, cuts
 
 
 def check_gradients(
@@ -36,91 +36,70 @@ def check_gradients(
     `model` is any callable of tensors, an nn.Module usually; it is copied, so that it, its gradients and
     torch's generators stay as they are. `loss` is a callable of (output, targets); without one each
     output gets a random cotangent. A float64 copy gives the verdict on the mathematics, the model's own
-    dtype the digits that rounding leaves. `strict` makes a call that nothing could verify count as wrong.
+    dtype the digits that rounding leaves; under torch.autocast that is the dtype it casts to. `strict` makes a call
+    that nothing could verify count as wrong.
     """
     given = inputs if isinstance(inputs, tuple) else (inputs,)
-    generator = torch.Generator().manual_seed(seed)
-    exact = record(model, given, targets, loss, torch.float64, seed)
-    calls, ends, value = _verify(exact, generator)
-    own = record(model, given, targets, loss, None, seed)
+    generator, autocast = torch.Generator().manual_seed(seed), Autocast.now()
+    with autocast.off():
+        exact = record(model, given, targets, loss, torch.float64, seed)
+        own = record(model, given, targets, loss, None, seed, autocast=autocast)
+        return check_recorded(exact, own, generator, strict)
+
+
+def check_recorded(
+    exact: Recording, own: Recording, generator: torch.Generator, strict: bool = False
+) -> GradientReport:
+    """The report on two recordings of one model and batch, in float64 and in its own dtype."""
     if not all(own.tape.values[variable].isfinite().all() for variable in own.seeds):
         nothing = GradientError(math.nan, 0.0, UNVERIFIED)
         return GradientReport([], dict.fromkeys(own.gradients, nothing), finite=False, strict=strict)
+    calls, ends, value, wiring, truth = _verify(exact, generator)
     if own.dtype is not torch.float64:
         # The loss is judged in float64: the other recording takes its values as they are.
-        own_calls, own_ends, _ = _verify(own, generator)
+        own_calls, own_ends, _, own_wiring, _ = _verify(own, generator, truth)
         calls, ends = _join_calls(calls, own_calls), {n: _join(ends[n], own_ends.get(n, ends[n])) for n in ends}
+        wiring = wiring or own_wiring
     return GradientReport(
         calls=calls,
         parameters={name: end for name, end in ends.items() if name not in exact.inputs},
         inputs={name: end for name, end in ends.items() if name in exact.inputs},
         output=value,
+        wiring=wiring,
         strict=strict,
     )
 
 
-def _verify(recording: Recording, generator: torch.Generator) -> tuple[list[CallReport], Ends, GradientError]:
-    calls = check_calls(recording, generator)
+def _verify(
+    recording: Recording, generator: torch.Generator, truth: dict[str, Tensor] | None = None
+) -> tuple[list[CallReport], Ends, GradientError, list[WiringFault], dict[str, Tensor]]:
+    whole = EndToEnd.of(recording, generator, truth)
+    found = check_calls(recording, whole.run, generator)
+    links = functools.cache(partial(broken_links, recording))
+
+    def sound() -> bool:
+        proved = all(report.verdict in PROVED for report in found.values())
+        return proved and not recording.tape.holes and not whole.run.cut and not links()
+
+    ends, value = whole.compare(sound)
+    wiring = list(links()) if any(failed(end.verdict) for end in (*ends.values(), value)) else []
     # What was met without having been seen to be made stands in the list too.
-    calls += [
+    calls = list(found.values()) + [
         CallReport(hole.node, hole.path, hole.source, UNVERIFIED, {}, "made out of the tape's sight")
         for hole in recording.tape.holes.values()
     ]
-    ends, value = _end_to_end(recording, generator)
-    return calls, ends, value
+    for fault in cuts(recording):
+        wiring.append(fault)
+        for name in fault.parameters:
+            ends[name] = _cut(ends[name], fault)
+    return calls, ends, value, wiring, {} if truth is not None else whole.known()
 
 
-def _end_to_end(recording: Recording, generator: torch.Generator) -> tuple[Ends, GradientError]:
-    """The reference runs the whole tape by itself and must get the same loss and the same gradients.
-
-    In float64 it computes every value itself. In a coarser dtype it takes the recorded values, so that a
-    unit near a kink stands on the same side, and chains the backward pass only.
-    """
-    teacher = recording.dtype is not torch.float64
-    run = forward(recording.tape, torch.float64, teacher)
-    seeds = {variable: cast(seed, torch.float64) for variable, seed in recording.seeds.items()}
-    unit, coarse = roundoff(recording.dtype), coarser(recording.dtype)
-    rounded = []
-    rounding = Stochastic(unit, generator)
-    shifted = forward(recording.tape, torch.float64, teacher, rounding) if any(map(rounding.shifts, run.calls)) else run
-    for other in (run, shifted):
-        other.backward(seeds, rounding)
-        rounded.append((other.gradients, 1.0))
-    own = forward(recording.tape, coarse, teacher)
-    own.backward({variable: cast(seed, coarse) for variable, seed in recording.seeds.items()})
-    rounded.append((own.gradients, unit / roundoff(coarse)))
-    run.backward(seeds)
-    # Errors of kernels add up on the way, and grow where gradients cancel.
-    kernels = 100 * sum(inexact(call) for call in run.calls)
-    lost = any(variable in run.gradients for variable in recording.tape.holes) or any(
-        output.variable in run.gradients for call in run.cut if call.wanted for output in call.outputs
-    )
-    used = {x.variable for call in recording.tape.calls for x in call.inputs}
-    ends = {}
-    for name, theirs in recording.gradients.items():
-        variable = recording.tape.leaves[name]
-        ours = run.gradients.get(variable)
-        if theirs is None and ours is None and variable in used:
-            # A parameter is cut off on purpose (detach, no_grad) or by mistake: who knows. An input may be a target.
-            if name not in recording.inputs:
-                ends[name] = GradientError(math.nan, 0.0, UNVERIFIED)
-            continue
-        if ours is None:
-            ours = cast(torch.zeros_like(recording.tape.values[variable]), torch.float64)
-        again = [(gradients[variable], share) for gradients, share in rounded if variable in gradients]
-        error = compare(theirs, ours, again, recording.dtype, kernels)
-        if lost and failed(error.verdict):
-            error = replace(error, verdict=UNVERIFIED)
-        elif variable in run.tainted and not failed(error.verdict):
-            error = replace(error, verdict=worst([NUMERICAL, error.verdict]))
-        ends[name] = error
-    share = unit / roundoff(coarse)
-    values = []
-    for v in seeds:
-        again = [(own.value(v), share), (shifted.value(v), 1.0)]
-        values.append(compare(recording.tape.values[v], run.value(v), again, recording.dtype, kernels))
-    value = max(values, key=lambda error: (failed(error.verdict), error.error))
-    return ends, replace(value, verdict=UNVERIFIED) if lost and failed(value.verdict) else value
+def _cut(end: GradientError, fault: WiringFault) -> GradientError:
+    """A gradient of which a part, or all, is cut off: whether on purpose or by mistake nobody can tell."""
+    if end.verdict in PROVED:
+        return replace(end, verdict=CONTRACT, fault=end.fault or f"a part of it is cut {fault}")
+    return replace(end, fault=end.fault or f"it is cut {fault}")
 
 
 def _join(exact: GradientError, own: GradientError) -> GradientError:
@@ -134,12 +113,12 @@ def _join_calls(exact: list[CallReport], own: list[CallReport]) -> list[CallRepo
         return exact + own  # the forward branches on dtype: both ways are reported
     joined = []
     for a, b in zip(exact, own, strict=True):
-        names = dict.fromkeys([*a.gradients, *b.gradients])
         gradients = {
             n: _join(a.gradients[n], b.gradients[n]) if n in a.gradients and n in b.gradients
             else a.gradients.get(n) or b.gradients[n]
-            for n in names
+            for n in dict.fromkeys([*a.gradients, *b.gradients])
         }  # fmt: skip
+        shown = a if failed(a.verdict) else b
         verdict = worst([a.verdict, b.verdict])
-        joined.append(CallReport(a.function, a.path, a.source, verdict, gradients, a.arbiter or b.arbiter))
+        joined.append(replace(shown, verdict=verdict, gradients=gradients, arbiter=a.arbiter or b.arbiter))
     return joined

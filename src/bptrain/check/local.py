@@ -11,21 +11,27 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
 from bptrain.check import arbiter
+from bptrain.check.autocast import Autocast
 from bptrain.check.recording import Recording
 from bptrain.check.report import CallReport
+from bptrain.check.reproduction import Evidence, evidence
 from bptrain.check.rounding import Stochastic
 from bptrain.check.tolerance import GradientError, coarser, compare, roundoff
-from bptrain.check.verdict import NUMERICAL, REFERENCE_WRONG, UNVERIFIED, VERIFIED, WRONG, worst
-from bptrain.reference.backprop import Evaluation, NoRule, evaluate
+from bptrain.check.verdict import CONTRACT, NUMERICAL, REFERENCE_WRONG, UNVERIFIED, VERIFIED, WRONG, failed, worst
+from bptrain.reference.backprop import Evaluation, NoRule, Run, evaluate
 from bptrain.reference.call import Call, Input
 from bptrain.reference.draws import repeated
 from bptrain.reference.dtype import cast, inner
 from bptrain.reference.rule import rule_for
 
+# A half-precision gradient that is off by more than so many units of roundoff is looked at for what rounding
+# its inputs and its result alone would do.
+SUSPICIOUS = 4
 
-def check_calls(recording: Recording, generator: torch.Generator) -> list[CallReport]:
-    """A report on every call that autograd went back through."""
-    return [_check(call, recording, generator) for call in recording.tape.calls if _took_part(call)]
+
+def check_calls(recording: Recording, run: Run, generator: torch.Generator) -> dict[Call, CallReport]:
+    """A report on every call that autograd went back through. `run` is the reference's own way through the tape."""
+    return {call: _check(call, recording, run, generator) for call in recording.tape.calls if _took_part(call)}
 
 
 def inexact(call: Call) -> float:
@@ -38,25 +44,77 @@ def _took_part(call: Call) -> bool:
     return call.grad_mode and bool(call.wanted) and bool(call.output_gradients or call.input_gradients)
 
 
-def _check(call: Call, recording: Recording, generator: torch.Generator) -> CallReport:
-    values, dtype = recording.tape.values.__getitem__, recording.dtype
+def _check(call: Call, recording: Recording, run: Run, generator: torch.Generator) -> CallReport:
+    values = recording.tape.values.__getitem__
     if call.twice:
         reason = "differentiated inside the forward pass"
         return CallReport(call.name, call.path, call.source, UNVERIFIED, {}, reason)
+    evaluation = run.evaluations.get(call)
     try:
-        exact = evaluate(call, values, torch.float64)
+        if call in run.reasons:
+            raise NoRule(run.reasons[call])
+        if evaluation is None:
+            evaluation = evaluate(call, values, torch.float64)
     except NoRule as reason:
         return _by_differences(call, values, generator, str(reason))
+    errors, ours = _compared(call, recording, evaluation, generator)
+    if not run.teacher and any(failed(error.verdict) for _, error in errors.values()):
+        # What the reference itself computed before may differ: that is another call's fault.
+        evaluation = evaluate(call, values, torch.float64)
+        errors, ours = _compared(call, recording, evaluation, generator)
+    if call.autocast and run.teacher and any(failed(error.verdict) for _, error in errors.values()):
+        # A function made of others, such as a GRU, may be cast inside, while its inputs and results are not.
+        errors, ours = _compared(call, recording, evaluation, generator, call.autocast)
+    contract, kinks = evaluation.conventions()
+    gradients, sayings = {}, []
+    for position, (name, error) in errors.items():
+        if failed(error.verdict):
+            theirs = call.input_gradients.get(position)
+            error, saying = _arbitrate(call, values, position, theirs, ours[position], error)
+            sayings.append(saying)
+        elif evaluation.unruled:
+            error = replace(error, verdict=worst([NUMERICAL, error.verdict]))
+        elif contract and error.verdict == VERIFIED:
+            error = replace(error, verdict=CONTRACT)
+        gradients[name] = error
+    verdict = worst([error.verdict for error in gradients.values()] or [VERIFIED])
+    if verdict == CONTRACT:
+        sayings.append(contract)
+    shown: Evidence | None = None
+    if failed(verdict):
+        wrong = {p: (name, ours[p]) for p, (name, _) in errors.items() if failed(gradients[name].verdict)}
+        shown = evidence(call, values, wrong, Autocast.of(call.autocast))
+    saying = "; ".join(dict.fromkeys(sayings))
+    return CallReport(call.name, call.path, call.source, verdict, gradients, saying, kinks, shown)
+
+
+def _compared(
+    call: Call,
+    recording: Recording,
+    exact: Evaluation,
+    generator: torch.Generator,
+    inside: torch.dtype | None = None,
+) -> tuple[dict[int, tuple[str, GradientError]], dict[int, Tensor]]:
+    """By position of the input, the argument's name and how far its gradient is off; and the reference's gradient.
+
+    `inside` is the dtype that the call computes in where its inputs and results don't show it.
+    """
+    values, dtype = recording.tape.values.__getitem__, inside or recording.dtype_of(call)
     dy = {position: cast(gradient, torch.float64) for position, gradient in call.output_gradients.items()}
     ours = exact.pull(dy)
-    rounding = Stochastic(roundoff(dtype), generator)
-    rounded = [(rounding.around(call, exact)(dy), 1.0)]
-    if rounding.shifts(call):
-        rounded.append((evaluate(call, rounding.values(call, values), torch.float64).pull(dy), 1.0))
-    coarse = coarser(dtype)
-    again = evaluate(call, values, coarse).pull({p: cast(g, coarse) for p, g in call.output_gradients.items()})
-    rounded.append((again, roundoff(dtype) / roundoff(coarse)))
-    gradients, sayings = {}, []
+    measured: list[tuple[dict[int, tuple[str, Tensor | None]], float]] = []
+
+    def rerun() -> list[tuple[dict[int, tuple[str, Tensor | None]], float]]:
+        if not measured:
+            rounding, coarse = Stochastic(recording, generator), coarser(dtype)
+            measured.append((rounding.around(call, exact)(dy), 1.0))
+            if rounding.shifts(call):
+                measured.append((evaluate(call, rounding.values(call, values), torch.float64).pull(dy), 1.0))
+            again = evaluate(call, values, coarse).pull({p: cast(g, coarse) for p, g in call.output_gradients.items()})
+            measured.append((again, roundoff(dtype) / roundoff(coarse)))
+        return measured
+
+    errors, references = {}, {}
     for position in sorted(call.wanted - call.shared):
         name, gradient = ours.get(position, (f"argument {position}", None))
         theirs = call.input_gradients.get(position)
@@ -64,21 +122,32 @@ def _check(call: Call, recording: Recording, generator: torch.Generator) -> Call
             if theirs is None:
                 continue
             gradient = cast(torch.zeros_like(theirs), torch.float64)
-        found = [(other.get(position, ("", None))[1], share) for other, share in rounded]
-        error = compare(theirs, gradient, [(g, s) for g, s in found if g is not None], dtype, inexact(call))
-        if error.verdict == WRONG:
-            error, saying = _arbitrate(call, exact, values, position, theirs, gradient, error)
-            sayings.append(saying)
-        elif exact.unruled:
-            error = replace(error, verdict=NUMERICAL)
-        gradients[name] = error
-    verdict = worst([error.verdict for error in gradients.values()] or [VERIFIED])
-    return CallReport(call.name, call.path, call.source, verdict, gradients, "; ".join(dict.fromkeys(sayings)))
+
+        def reruns(position: int = position) -> list[tuple[Tensor, float]]:
+            found = [(other.get(position, ("", None))[1], share) for other, share in rerun()]
+            return [(again, share) for again, share in found if again is not None]
+
+        error = compare(theirs, gradient, reruns, dtype, inexact(call))
+        if torch.finfo(dtype).bits < 32 and SUSPICIOUS * roundoff(dtype) < error.error < math.inf:
+            error = replace(error, excess=_excess(call, values, position, gradient, error, dtype))
+        errors[position], references[position] = (name, error), gradient
+    return errors, references
+
+
+def _excess(
+    call: Call, values: Callable[[int], Tensor], position: int, ours: Tensor, error: GradientError, dtype: torch.dtype
+) -> float:
+    """Digits lost beyond those that rounding the inputs and the result alone loses, all between in float32."""
+    stored = evaluate(call, lambda v: cast(values(v), dtype), torch.float32)
+    found = stored.pull({p: cast(g, torch.float32) for p, g in call.output_gradients.items()})[position][1]
+    if found is None:
+        return 0.0
+    least = compare(cast(found, dtype), ours, None, dtype).error
+    return max(0.0, math.log10(error.error / max(least, roundoff(dtype))))
 
 
 def _arbitrate(
     call: Call,
-    exact: Evaluation,
     values: Callable[[int], Tensor],
     position: int,
     theirs: Tensor | None,

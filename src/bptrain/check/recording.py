@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
+from bptrain.check.autocast import OFF, Autocast
 from bptrain.check.promotion import promoted
+from bptrain.check.tolerance import roundoff
 from bptrain.errors import Problem, RequestError
 from bptrain.reference.backprop import added
-from bptrain.reference.draws import kept
+from bptrain.reference.call import Call
+from bptrain.reference.draws import Draws, kept
 from bptrain.reference.dtype import cast, is_continuous
 from bptrain.reference.tape import Tape
 
@@ -26,14 +29,20 @@ class Recording:
 
     `seeds` holds the gradients that the backward pass started from, by variable: 1 for a loss, a random
     cotangent for each output without one. `gradients` are autograd's, by name of parameter or input, None
-    where it has none.
+    where it has none. `dtype` is the coarsest that anything differentiated was in: its rounding is what shows.
     """
 
     tape: Tape
+    model: Callable[..., Any]  # the copy, with its buffers as the forward pass left them
     dtype: torch.dtype
     seeds: dict[int, Tensor]
     gradients: dict[str, Tensor | None]
     inputs: set[str]  # the names in `gradients` that are inputs
+    after: Draws  # the generators after the forward pass
+
+    def dtype_of(self, call: Call) -> torch.dtype:
+        """The coarsest dtype among what a call differentiates and makes, which under autocast need not be one."""
+        return self.dtype if self.dtype is torch.float64 else _coarsest(_differentiated(self.tape, call), self.dtype)
 
 
 def record(
@@ -43,8 +52,13 @@ def record(
     loss: Callable[[Any, Any], Tensor] | None,
     dtype: torch.dtype | None,
     seed: int,
+    draws: Draws | None = None,
+    autocast: Autocast = OFF,
 ) -> Recording:
-    """Runs a copy of the model forward and backward in `dtype` (None: as it is) under its own random draws."""
+    """Runs a copy of the model forward and backward in `dtype` (None: as it is).
+
+    Its random draws are those that follow `draws`, or those of a fresh generator seeded with `seed`.
+    """
     generator = torch.Generator().manual_seed(seed)
     model, loss = _copy(model, dtype), _copy(loss, dtype)
     named = {"input" if len(inputs) == 1 else f"input[{i}]": _cast(x, dtype) for i, x in enumerate(inputs)}
@@ -58,11 +72,14 @@ def record(
         tape.leaf(name, leaf)
     with kept(), torch.enable_grad():
         torch.manual_seed(seed)
-        with tape, promoted() if dtype is torch.float64 else nullcontext():
+        if draws is not None:
+            draws.restore()
+        with tape, promoted() if dtype is torch.float64 else autocast.on():
             output = model(*named.values())
             ends = [output if loss is None else loss(output, targets)]
             ends = [x for x in tree_flatten(ends)[0] if isinstance(x, Tensor) and x.requires_grad]
             variables = [tape.variable(end) for end in ends]
+        after = Draws.now()
         if not ends:
             raise RequestError(Problem("model", "gives no output with a gradient.", "Nothing can be checked."))
         if loss is None:
@@ -75,8 +92,18 @@ def record(
             torch.autograd.backward(ends, starts)
     wanted = {name: p for name, p in parameters.items() if p.requires_grad} | leaves
     gradients = {name: leaf.grad if leaf.grad is None else leaf.grad.to_dense() for name, leaf in wanted.items()}
-    used = torch.float64 if dtype is torch.float64 else _dtype_of([*wanted.values(), *ends])
-    return Recording(tape, used, added(zip(variables, starts, strict=True)), gradients, set(leaves))
+    used = torch.float64
+    if dtype is not torch.float64:
+        differentiated = [t for call in tape.calls if call.wanted for t in _differentiated(tape, call)]
+        casts = [call.autocast for call in tape.calls if call.autocast is not None and call.wanted]
+        used = max([_coarsest([*wanted.values(), *ends, *differentiated], torch.float64), *casts], key=roundoff)
+    return Recording(tape, model, used, added(zip(variables, starts, strict=True)), gradients, set(leaves), after)
+
+
+def _differentiated(tape: Tape, call: Call) -> list[Tensor]:
+    """What gradients pass through in a call: inputs that want one, and results, those inside a custom Function too."""
+    given = [tape.values[x.variable] for x in call.inputs if x.position in call.wanted]
+    return given + [tape.values[o.variable] for made in (call, *call.inner) for o in made.outputs]
 
 
 @contextmanager
@@ -118,6 +145,6 @@ def _cast(x: Any, dtype: torch.dtype | None) -> Any:
     return x.detach().clone() if dtype is None else cast(x.detach(), dtype)
 
 
-def _dtype_of(tensors: list[Tensor]) -> torch.dtype:
-    """The coarsest floating dtype among some tensors: its rounding is what shows."""
-    return max((t.dtype.to_real() for t in tensors if is_continuous(t)), key=lambda d: torch.finfo(d).eps)
+def _coarsest(tensors: list[Tensor], default: torch.dtype) -> torch.dtype:
+    """The coarsest floating dtype among some tensors; `default` among none."""
+    return max((t.dtype.to_real() for t in tensors if is_continuous(t)), key=roundoff, default=default)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bptrain.check.recording import Recording
+from bptrain.check.tolerance import roundoff
 from bptrain.reference.backprop import Evaluation, Pull
 from bptrain.reference.call import Call
 from bptrain.reference.dtype import is_continuous
@@ -16,19 +18,20 @@ from bptrain.reference.rule import rule_for
 
 @dataclass(frozen=True)
 class Stochastic:
-    """Random errors of size `unit`, drawn from a generator of the check's own."""
+    """Random errors of the size that the dtype of each call gives, drawn from a generator of the check's own."""
 
-    unit: float
+    recording: Recording
     generator: torch.Generator
 
     def values(self, call: Call, values: Callable[[int], Tensor]) -> Callable[[int], Tensor]:
         """The call's values with a relative error in each, where the call subtracts something of their size."""
         if not self.shifts(call):
             return values
+        unit = roundoff(self.recording.dtype_of(call))
 
         def moved(variable: int) -> Tensor:
             value = values(variable)
-            return value * (1 + self._noise(value)) if is_continuous(value) else value
+            return value * (1 + self._noise(value, unit)) if is_continuous(value) else value
 
         return moved
 
@@ -40,19 +43,19 @@ class Stochastic:
     def around(self, call: Call, evaluation: Evaluation) -> Pull:
         """The call's way back with a relative error in each gradient that enters, and where the call's kernel
         cancels an error of the size of these in each that leaves."""
-        rule = rule_for(call.function)
+        rule, unit = rule_for(call.function), roundoff(self.recording.dtype_of(call))
         cancels = rule is not None and rule.cancels
 
         def pull(dy: dict[int, Tensor]) -> dict[int, tuple[str, Tensor | None]]:
-            found = evaluation.pull({p: g * (1 + self._noise(g)) for p, g in dy.items()})
+            found = evaluation.pull({p: g * (1 + self._noise(g, unit)) for p, g in dy.items()})
             if not cancels:
                 return found
             size = max((g.abs().max().item() for g in dy.values() if g.numel()), default=0.0)
-            return {p: (n, g if g is None else g + size * self._noise(g)) for p, (n, g) in found.items()}
+            return {p: (n, g if g is None else g + size * self._noise(g, unit)) for p, (n, g) in found.items()}
 
         return pull
 
-    def _noise(self, like: Tensor) -> Tensor:
+    def _noise(self, like: Tensor, unit: float) -> Tensor:
         """Up to 2 units either way for each element."""
         drawn = torch.rand(like.shape, generator=self.generator, dtype=torch.float64).to(like.device)
-        return 4 * self.unit * (drawn - 0.5)
+        return 4 * unit * (drawn - 0.5)

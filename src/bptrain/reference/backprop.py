@@ -63,7 +63,7 @@ def evaluate(call: Call, values: Callable[[int], Tensor], dtype: torch.dtype) ->
             raise TypeError("it is for real numbers")
         bound = tree_map(value, slots)
         y, cache = run_forward(rule, bound, _again(call, values, dtype))
-    except TypeError as reason:
+    except (TypeError, RuntimeError) as reason:
         raise NoRule(f"the rule for {call.name} does not cover this call: {reason}") from reason
     flat = tree_flatten(y)[0]
 
@@ -119,7 +119,8 @@ def _evaluate_custom(call: Call, values: Callable[[int], Tensor], dtype: torch.d
         raise NoRule(f"the forward of {call.name} is not made of torch functions alone")
     if any("out" in inner.kwargs for inner in call.inner):
         raise NoRule(f"the forward of {call.name} writes into tensors with out=")
-    run = Run(call.inner, values, dtype)
+    # What does not depend on an input, such as a mask of positions, is a constant here too.
+    run = Run(_depending(call.inner, {x.variable for x in call.inputs}, values), values, dtype)
 
     def pull(dy: dict[int, Tensor]) -> dict[int, tuple[str, Tensor | None]]:
         run.backward(added((call.inside[position], gradient) for position, gradient in dy.items()))
@@ -155,8 +156,9 @@ class Run:
 
     With `teacher` the recorded value of every variable is used (only the backward pass is chained);
     without it each call gets what the reference itself computed before, with `rounding` made a little wrong.
-    `unruled` holds the calls without a rule; `tainted` the variables whose gradient went through one; `cut` the
-    calls that the reference found no way back through, so that what lies before them is out of its reach.
+    `reasons` says of the calls without a rule why, `unruled` holds all that have none inside; `tainted` the variables
+    whose gradient went through one; `cut` the calls that the reference found no way back through, so that what lies
+    before them is out of its reach.
     """
 
     calls: list[Call]
@@ -165,6 +167,7 @@ class Run:
     teacher: bool = False
     rounding: Rounding | None = None
     gradients: dict[int, Tensor] = field(default_factory=dict)
+    reasons: dict[Call, str] = field(default_factory=dict)
     unruled: list[Call] = field(default_factory=list)
     tainted: set[int] = field(default_factory=set)
     cut: list[Call] = field(default_factory=list)
@@ -176,7 +179,8 @@ class Run:
             values = self.value if self.rounding is None else self.rounding.values(call, self.value)
             try:
                 evaluation = evaluate(call, values, self.dtype)
-            except NoRule:
+            except NoRule as reason:
+                self.reasons[call] = str(reason)
                 fallback = _by_autograd(call, self.value, self.dtype)
                 if fallback is None:
                     self.cut.append(call)
@@ -194,8 +198,8 @@ class Run:
         computed = self._computed.get(variable)
         return computed if computed is not None else self.source(variable)
 
-    def backward(self, seeds: dict[int, Tensor], rounding: Rounding | None = None) -> None:
-        """Fills `gradients`, by variable, from the gradients of some variables.
+    def backward(self, seeds: dict[int, Tensor], rounding: Rounding | None = None) -> dict[int, Tensor]:
+        """The gradients by variable, kept as `gradients` too, from those of some variables.
 
         `rounding` makes every gradient that enters or leaves a call a little wrong.
         """
@@ -214,6 +218,7 @@ class Run:
                 self.gradients[variable] = gradient if old is None else old + gradient
                 if tainted:
                     self.tainted.add(variable)
+        return self.gradients
 
 
 def _by_autograd(call: Call, values: Callable[[int], Tensor], dtype: torch.dtype) -> Evaluation | None:
@@ -255,8 +260,10 @@ def _laid_out(value: Tensor, recorded: Tensor) -> Tensor:
 
 def forward(tape: Tape, dtype: torch.dtype, teacher: bool = False, rounding: Rounding | None = None) -> Run:
     """The reference's own forward pass over what the tape holds, ready to go `backward`."""
-    live = _live(tape)
-    return Run([call for call in tape.calls if call in live], tape.values.__getitem__, dtype, teacher, rounding)
+    # All else is constant: what does not depend on a leaf, and what left autograd's graph on the way.
+    calls = [call for call in tape.calls if call.grad_mode and call.differentiable]
+    live = _depending(calls, {*tape.leaves.values(), *tape.holes}, tape.values.__getitem__)
+    return Run(live, tape.values.__getitem__, dtype, teacher, rounding)
 
 
 def backprop(tape: Tape, loss: int, dtype: torch.dtype, teacher: bool = False) -> Run:
@@ -266,11 +273,11 @@ def backprop(tape: Tape, loss: int, dtype: torch.dtype, teacher: bool = False) -
     return run
 
 
-def _live(tape: Tape) -> set[Call]:
-    """The calls whose result depends on a leaf with gradients on, not by way of integers: all others are constants."""
-    reached, live = {*tape.leaves.values(), *tape.holes}, set()
-    for call in tape.calls:
-        if call.grad_mode and any(x.variable in reached for x in call.inputs):
-            live.add(call)
-            reached.update(o.variable for o in call.outputs if is_continuous(tape.values[o.variable]))
-    return live
+def _depending(calls: list[Call], on: set[int], values: Callable[[int], Tensor]) -> list[Call]:
+    """The calls whose result depends on some variables, not by way of integers."""
+    reached, found = set(on), []
+    for call in calls:
+        if any(x.variable in reached for x in call.inputs):
+            found.append(call)
+            reached.update(o.variable for o in call.outputs if is_continuous(values(o.variable)))
+    return found

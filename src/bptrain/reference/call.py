@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import FrameType
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
@@ -42,16 +44,18 @@ class Call:
     result: Any = None  # with Output in place of each tensor
     grad_mode: bool = True
     draws: Draws | None = None  # before the call
+    autocast: torch.dtype | None = None  # what it was cast to, where it was
     wanted: set[int] = field(default_factory=set)  # positions of the inputs that autograd should send a gradient to
     shared: set[int] = field(default_factory=set)  # of these, whose gradient is that of other uses too
     input_gradients: dict[int, Tensor] = field(default_factory=dict)  # by position, what autograd sent back
     output_gradients: dict[int, Tensor] = field(default_factory=dict)  # by position, what autograd passed in
+    differentiable: bool = False  # a result is part of autograd's graph
     twice: bool = False  # differentiated inside the forward pass, so that its gradients are those of two orders
     inner: list[Call] = field(default_factory=list)  # what the forward of a custom autograd.Function called
     inside: dict[int, int] = field(default_factory=dict)  # of a custom Function: output position -> variable inside
     scope: FrameType | None = None  # the `apply` of a custom autograd.Function that the call ran inside
 
-    @property
+    @cached_property
     def inputs(self) -> list[Input]:
         return [x for x in tree_flatten((self.args, self.kwargs))[0] if isinstance(x, Input)]
 

@@ -154,7 +154,12 @@ def parameter_names(rule: type[Rule]) -> tuple[str, ...]:
 
 
 def _signature(rule: type[Rule]) -> inspect.Signature:
-    return inspect.signature(rule.forward)
+    return _signature_of(rule.forward)
+
+
+@functools.cache
+def _signature_of(function: Callable) -> inspect.Signature:
+    return inspect.signature(function)
 
 
 def bind(rule: type[Rule], args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:

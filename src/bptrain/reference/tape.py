@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
+from torch.nn.modules._functions import BackwardHookFunction
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_flatten, tree_map
 
@@ -22,9 +23,11 @@ from bptrain.reference.draws import Draws
 from bptrain.reference.effect import is_about_tensor, is_in_place
 from bptrain.reference.hook import keep, keep_through_view
 from bptrain.reference.memory import Memory, places
+from bptrain.reference.module_path import ModulePath
 from bptrain.reference.source import defined, here
 
 SET_DATA = Tensor.data.__set__  # type: ignore[attr-defined]
+GET_DATA = Tensor.data.__get__  # type: ignore[attr-defined]
 
 
 class Tape(TorchFunctionMode):
@@ -45,18 +48,14 @@ class Tape(TorchFunctionMode):
         self._edges: dict[tuple[int, int], int] = {}  # (id(grad_fn), output number) -> variable
         self._own: set[int] = set()  # id(grad_fn) of custom Functions that a torch function is made of
         self._memory = Memory()
-        self._put: set[int] = (
-            set()
-        )  # variables of tensors written to through views, whose gradient is that of these too
+        # Variables of tensors written to through views, whose gradient is that of these too.
+        self._put: set[int] = set()
         self._custom: dict[int, Call] = {}  # id(grad_fn) -> the call of a custom Function
         self._alive: list[Any] = []  # keeps ids unique while the tape lives
-        self._paths: list[str] = []
-        self._handles: list[Any] = []
+        self._path = ModulePath(model)
         if model is not None:
             for name, parameter in model.named_parameters():
                 self.leaf(name, parameter)
-            for name, module in model.named_modules():
-                self._watch(name, module)
 
     def leaf(self, name: str, tensor: Tensor) -> None:
         """Names a tensor whose gradient is wanted."""
@@ -89,7 +88,7 @@ class Tape(TorchFunctionMode):
                     return written
         variable = self._new(tensor)
         if node is not None:
-            self.holes[variable] = Hole(node.name(), self._paths[-1] if self._paths else "", here()[0])
+            self.holes[variable] = Hole(node.name(), self._path.current, here()[0])
         return variable
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
@@ -98,18 +97,16 @@ class Tape(TorchFunctionMode):
         if func is torch.autograd.grad:
             for earlier in self.calls:
                 earlier.twice = True
+        if func == GET_DATA and args[0].requires_grad:
+            return self._take_data(func, args[0])
         if is_about_tensor(func) or not any(isinstance(x, Tensor) for x in flat):
             return func(*args, **kwargs)
         source, scope = here()
-        call = Call(
-            func,
-            resolve_name(func) or getattr(func, "__name__", repr(func)),
-            self._paths[-1] if self._paths else "",
-            source,
-            (),
-            {},
-        )
+        name = resolve_name(func) or getattr(func, "__name__", repr(func))
+        call = Call(func, name, self._path.current, source, (), {})
         call.grad_mode, call.draws, call.scope = torch.is_grad_enabled(), Draws.now(), scope
+        device = next(x for x in flat if isinstance(x, Tensor)).device.type
+        call.autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         in_place, position = is_in_place(func, args, kwargs), itertools.count()
         aliases: list[tuple[Tensor, Any, int]] = []
         target = next(x for x in flat if isinstance(x, Tensor)) if in_place and call.grad_mode else None
@@ -152,6 +149,13 @@ class Tape(TorchFunctionMode):
             self._wrote(call, target, version)
         return result
 
+    def _take_data(self, func: Any, tensor: Tensor) -> Tensor:
+        """`tensor.data`: the same memory outside autograd's graph, which is a way out of it."""
+        call = Call(func, "torch.Tensor.data", self._path.current, here()[0], (Input(0, self.variable(tensor)),), {})
+        result = func(tensor)
+        self._leave(call, result)
+        return result
+
     def _leave(self, call: Call, result: Any) -> None:
         position = itertools.count()
 
@@ -161,6 +165,7 @@ class Tape(TorchFunctionMode):
             leaf = x.requires_grad and x.is_leaf and id(x) in self._known  # as it was, or written to under no_grad
             slot = Output(next(position), self.variable(x) if leaf else self._new(x))
             if x.grad_fn is not None and call.grad_mode:
+                call.differentiable = True
                 self._own.add(id(x.grad_fn))
                 # At the node, so that what hooks on the tensor did to the gradient is seen as the call saw it.
                 x.grad_fn.register_prehook(keep(call.output_gradients, slot.position, x.output_nr))
@@ -171,8 +176,7 @@ class Tape(TorchFunctionMode):
 
     def __exit__(self, *exc: Any) -> None:
         super().__exit__(*exc)
-        for handle in self._handles:
-            handle.remove()
+        self._path.close()
         uses: dict[int, int] = {}
         for call in self.calls:
             for x in call.inputs:
@@ -212,9 +216,16 @@ class Tape(TorchFunctionMode):
         """The variable of what a function makes of variables and of tensors of integers."""
         made = function(*(self.values[x] if isinstance(x, int) else x for x in args))
         given = tuple(Input(i, x if isinstance(x, int) else self._new(x)) for i, x in enumerate(args))
-        variable, path = self._new(made), self._paths[-1] if self._paths else ""
-        self.calls.append(Call(function, resolve_name(function) or "", path, here()[0], given, {}, Output(0, variable)))
+        variable = self._new(made)
+        self._add(
+            Call(function, resolve_name(function) or "", self._path.current, here()[0], given, {}, Output(0, variable))
+        )
         return variable
+
+    def _add(self, call: Call) -> None:
+        """A call that nobody made, by which a tensor came to hold what it holds."""
+        call.differentiable = True
+        self.calls.append(call)
 
     def _new(self, tensor: Tensor) -> int:
         self.values.append(tensor.detach().clone())
@@ -230,22 +241,9 @@ class Tape(TorchFunctionMode):
 
     def _overwritten(self, old: int, leaf: Tensor) -> int:
         """The variable of a leaf that was written to behind autograd's back, as if by `leaf.data = ...`."""
-        path, args = self._paths[-1] if self._paths else "", (Input(0, old), Input(1, self._new(leaf)))
-        new = self._new(leaf)
-        self.calls.append(Call(SET_DATA, "torch.Tensor.data", path, here()[0], args, {}, Output(0, new)))
+        args, new = (Input(0, old), Input(1, self._new(leaf))), self._new(leaf)
+        self._add(Call(SET_DATA, "torch.Tensor.data", self._path.current, here()[0], args, {}, Output(0, new)))
         return new
-
-    def _watch(self, name: str, module: nn.Module) -> None:
-        def enter(*_: Any) -> None:
-            self._paths.append(name)
-
-        def leave(*_: Any) -> None:
-            self._paths.pop()
-
-        self._handles += [
-            module.register_forward_pre_hook(enter),
-            module.register_forward_hook(leave, always_call=True),
-        ]
 
     def _take_custom(self, tensor: Tensor, node: Any, call: Call | None) -> int:
         """The variable of an output of a custom autograd.Function, all of whose calls inside become one call.
@@ -266,12 +264,17 @@ class Tape(TorchFunctionMode):
         function = node._forward_cls
         maker = next((c for c in self.calls if any(o.variable == inside for o in c.outputs)), None)
         scope = maker.scope if maker is not None else None
-        path = maker.path if maker is not None else self._paths[-1] if self._paths else ""
+        path = maker.path if maker is not None else self._path.current
         sources = [self._source(producer, number) for producer, number in node.next_functions]
-        args = tuple(Input(i, v) if v >= 0 else None for i, v in enumerate(sources))
-        call = Call(function, f"{function.__module__}.{function.__qualname__}", path, defined(function), args, {})
+        slots = [Input(i, v) if v >= 0 else None for i, v in enumerate(sources)]
+        given, slot = scope.f_locals["args"] if scope is not None else slots, iter(slots)  # tensors and all others
+        args = tuple((next(slot) or x.detach()) if isinstance(x, Tensor) else x for x in given)
+        name, source = f"{function.__module__}.{function.__qualname__}", defined(function)
+        if function is BackwardHookFunction:  # what torch puts around a module for the sake of such a hook
+            name, source = "torch.nn.Module.register_full_backward_hook", here()[0]
+        call = Call(function, name, path, source, args, {})
         call.inner = [c for c in self.calls if c.scope is not None and c.scope is scope]
-        call.wanted = {x.position for x in call.inputs}
+        call.wanted, call.differentiable = {x.position for x in call.inputs}, True
         self.calls = [c for c in self.calls if c not in call.inner] + [call]
 
         def store(grad_inputs: tuple, grad_outputs: tuple) -> None:

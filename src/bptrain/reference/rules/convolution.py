@@ -43,10 +43,10 @@ class Convolution(Rule, functions=[F.conv1d, F.conv2d, F.conv3d]):
 
     Derivation. With z the padded x, s the stride and d the dilation, place p of output channel o is
         y_op = b_o + sum_i sum_k w_oik z_i(s p + d k)        (i runs over the channels of o's group)
-    For one offset k of the kernel this is a matrix product over channels, y = sum_k W_k Z_k, with
-    Z_k (I, P) the elements that all places see at k. As for a linear map,
-        dW_k = dy Z_k^T, summed over the batch and all places
-        dZ_k = W_k^T dy, added to dz at those elements: an element is seen at several offsets
+    With Z (I K, B P) the elements that the places of all rows see, for each channel and offset, it is one matrix
+    product in each group, y = W Z with W (O, I K). As for a linear map,
+        dW = dy Z^T
+        dZ = W^T dy, added to dz at those elements: an element is seen at several offsets
         db_o = sum over the batch and all places of dy_o
     and dx is dz without the padding, whose zeros are constants.
     Source: LeCun et al., Neural Computation 1 (1989); shapes as torch.nn.Conv2d has them.
@@ -96,11 +96,9 @@ class Convolution(Rule, functions=[F.conv1d, F.conv2d, F.conv3d]):
         steps = zip(z.shape[2:], kernel, stride, dilation, strict=True)
         places = tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in steps)
         window = (kernel, stride, dilation, places)
-        w = weight.reshape(groups, -1, weight.shape[1], *kernel).flatten(3)  # (G, O, I, K)
-        y = z.new_zeros(len(z), groups, w.shape[1], math.prod(places))  # (B, G, O, P)
-        for k, seen in enumerate(taps(z, *window)):
-            y += w[..., k] @ seen.reshape(len(z), groups, w.shape[2], -1)
-        y = y.reshape(*input.shape[: -axes - 1], len(weight), *places)
+        w = weight.reshape(groups, len(weight) // groups, -1)  # (G, O, I K)
+        y = (w @ _seen(z, groups, window)).reshape(len(weight), len(z), *places)  # (G O, B, *P)
+        y = y.transpose(0, 1).reshape(*input.shape[: -axes - 1], len(weight), *places)
         if bias is not None:
             y = y + bias.reshape(-1, *[1] * axes)
         return y, (input, weight, bias, before, z, w, window)
@@ -108,14 +106,24 @@ class Convolution(Rule, functions=[F.conv1d, F.conv2d, F.conv3d]):
     @staticmethod
     def backward(cache: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         input, weight, bias, before, z, w, window = cache
-        groups, outputs, inputs, _ = w.shape
+        groups, outputs, _ = w.shape
         axes = weight.dim() - 2
-        dy = dy.reshape(len(z), groups, outputs, -1)  # (B, G, O, P)
-        dz, dw = torch.zeros_like(z), []
-        for k, (seen, dseen) in enumerate(zip(taps(z, *window), taps(dz, *window), strict=True)):
-            dw.append(torch.einsum("bgop,bgip->goi", dy, seen.reshape(len(z), groups, inputs, -1)))
-            dseen += (w[..., k].transpose(-2, -1) @ dy).reshape(dseen.shape)
+        dy = dy.reshape(len(z), len(weight), -1).transpose(0, 1).reshape(groups, outputs, -1)  # (G, O, B P)
+        dw = dy @ _seen(z, groups, window).transpose(1, 2)
+        dseen = (w.transpose(1, 2) @ dy).reshape(z.shape[1], -1, len(z), *window[-1])  # (G I, K, B, *P)
+        dz = torch.zeros_like(z)
+        for k, there in enumerate(taps(dz, *window)):
+            there += dseen[:, k].transpose(0, 1)
         inside: tuple[Any, ...] = (..., *(slice(p, p + n) for p, n in zip(before, input.shape[-axes:], strict=True)))
         dx = dz[inside].reshape(input.shape)
-        dbias = dy.sum((0, 3)).reshape(-1) if bias is not None else None
-        return dx, torch.stack(dw, -1).reshape(weight.shape), dbias
+        dbias = dy.sum(2).reshape(-1) if bias is not None else None
+        return dx, dw.reshape(weight.shape), dbias
+
+
+def _seen(z: Tensor, groups: int, window: tuple[Sizes, Sizes, Sizes, Sizes]) -> Tensor:
+    """What the places of all rows see of z (B, C, *S): (G, I K, B P)."""
+    axes, seen = len(window[0]), z
+    for axis, (k, s, d, p) in enumerate(zip(*window, strict=True), start=2):
+        seen = seen.unfold(axis, d * (k - 1) + 1, s).narrow(axis, 0, p)[..., ::d]  # (B, C, *P, *K), axis by axis
+    channel_first = seen.permute(1, *range(2 + axes, 2 + 2 * axes), 0, *range(2, 2 + axes))
+    return channel_first.reshape(groups, -1, len(z) * math.prod(window[3]))

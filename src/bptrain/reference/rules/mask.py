@@ -92,7 +92,7 @@ class Tril(Rule, functions=[torch.tril, Tensor.tril, Tensor.tril_]):
     def forward(input: Tensor, diagonal: int = 0) -> tuple[Tensor, Any]:
         row, column = (torch.arange(n, device=input.device) for n in input.shape[-2:])
         kept = column <= row[:, None] + diagonal
-        return torch.where(kept, input, 0), kept
+        return torch.where(kept, input, torch.zeros_like(input)), kept
 
     @staticmethod
     def backward(cache: Any, dy: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ class Triu(Rule, functions=[torch.triu, Tensor.triu, Tensor.triu_]):
     def forward(input: Tensor, diagonal: int = 0) -> tuple[Tensor, Any]:
         row, column = (torch.arange(n, device=input.device) for n in input.shape[-2:])
         kept = column >= row[:, None] + diagonal
-        return torch.where(kept, input, 0), kept
+        return torch.where(kept, input, torch.zeros_like(input)), kept
 
     @staticmethod
     def backward(cache: Any, dy: Tensor) -> Tensor:
