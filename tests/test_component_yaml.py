@@ -18,14 +18,17 @@ FILES = [
     for group in GROUPS
     for path in (CONFIGS / group).glob("*.yaml")
 ]
+GIVEN = {"custom": {"path": "my.module:Net"}}  # settings that have no default
 
 
 def load(path):
-    """The mapping in a file, the components of its defaults list by name."""
+    """The mapping in a file, the components of its defaults list by name, and what must be given."""
     node = OmegaConf.to_container(OmegaConf.load(path))
     for entry in node.pop("defaults", []):
         node |= entry if isinstance(entry, dict) else {}
-    return node
+    missing = {key for key, value in node.items() if value == "???"}
+    assert missing == set(GIVEN.get(path.stem, {}))
+    return node | GIVEN.get(path.stem, {})
 
 
 @pytest.mark.parametrize(("group", "path"), FILES)
@@ -34,7 +37,7 @@ def test_a_yaml_has_every_setting_at_its_default(group, path):
     component = components(group)[path.stem]
     assert node.keys() - {"name"} == {field.name for field in dataclasses.fields(component)}
     problems = []
-    assert read_component(group, node, group, problems) == component()
+    assert read_component(group, node, group, problems) == component(**GIVEN.get(path.stem, {}))
     assert not problems
 
 
@@ -57,7 +60,7 @@ from bptrain.config.component import components
 from bptrain.config.read import read_component
 for group in {GROUPS}:
     for name in components(group):
-        read_component(group, name, group, problems := [])
+        read_component(group, {{"name": name, **{GIVEN}.get(name, {{}})}}, group, problems := [])
         assert not problems
 read_component("optimizer", {{"name": "sgd", "nesterov": True}}, "optimizer", problems)
 assert problems

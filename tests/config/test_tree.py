@@ -16,6 +16,12 @@ FILES = sorted(path.relative_to(config_root()).with_suffix("").as_posix() for pa
 # What a file needs beside it to make a whole run.
 NEEDS = {
     "data/diabetes": ["loss=mse"],
+    "model/custom": [
+        "data=iris",
+        "model.path=torch.nn:Linear",
+        "trust=torch.nn",
+        "model.arguments={in_features: 4, out_features: 3}",
+    ],
     "loss/mse": ["data=diabetes"],
     "loss/l1": ["data=diabetes"],
     "loss/huber": ["data=diabetes"],
@@ -35,7 +41,7 @@ def overrides(file, folder):
 def test_the_tree_has_all_its_files():
     groups = {group: len(Tree.of(None).options(group)) for group in Tree.of(None).groups()}
     assert groups == {
-        "model": 5,
+        "model": 6,
         "model/activation": 29,
         "data": 7,
         "loss": 5,

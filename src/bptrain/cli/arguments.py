@@ -20,11 +20,17 @@ EXAMPLES = {
   bptrain experiment=mnist1d_cnn seed=3            a preset, and one value of it changed
   bptrain model=gru data=digits optimizer.lr=0.01  other parts: folders of configs/ are groups, files options
   bptrain data=csv data.path=my.csv data.target=y  a file of your own
+  bptrain model=custom model.path=my.module:Net trust=my.module  a module of your own, and leave to run it
   bptrain -m optimizer.lr=0.01,0.001 seed=0,1,2    six runs and a table
   bptrain --cfg job                                the whole config, and nothing else""",
     "check": """examples:
   bptrain check experiment=digits_cnn
-  bptrain check model=lstm data=mnist1d check.steps=3""",
+  bptrain check steps=20 fit.clip=1                twenty steps in memory: loss, gradients, clip factor, update, buffers
+  bptrain check precision=bf16 model.norm=layer    which gradients lose digits
+  bptrain check model=custom model.path=my.module:Net trust=my.module  a module of your own, and leave to run it
+  bptrain check model=custom model.path=my.module:Net trust=my.module data=iris model.arguments.hidden=32
+
+steps, every, rows and strict need no 'check.' in front.""",
     "runs": """examples:
   bptrain runs
   bptrain runs outputs/digits_mlp""",

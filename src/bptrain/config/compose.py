@@ -6,7 +6,7 @@ import functools
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from hydra import version
@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from bptrain.config.component import GROUPS
 from bptrain.config.preset_file import faults
 from bptrain.config.read import INVALID, MISSING, read, show
-from bptrain.config.settings import Settings
+from bptrain.config.settings import UNTRUSTED, Settings
 from bptrain.config.tree import Tree
 from bptrain.config.word import instead_of, one_line, or_quoted, parse
 from bptrain.errors import Problem, RequestError, did_you_mean
@@ -36,18 +36,22 @@ PARTS = {field.name for field in fields(Settings)}  # a group that is none of th
 
 @dataclass(frozen=True)
 class Config:
-    """A composed config: as Hydra gives it, and with every interpolation resolved."""
+    """A composed config: as Hydra gives it, and with every interpolation resolved.
+
+    `trust` is what the command line says of it. It stands in neither form, so that no file can bring it back.
+    """
 
     overrides: tuple[str, ...]
     text: str
     resolved: dict[str, Any]
+    trust: Any = ()
 
     def show(self, resolve: bool) -> str:
-        """The config as YAML. RequestError when it is wrong, but for what must still be given."""
+        """The config as YAML. RequestError when it is wrong, but for what must still be given or trusted."""
         try:
             settings_of(self)
         except RequestError as error:
-            if wrong := [problem for problem in error.problems if problem.what != MISSING]:
+            if wrong := [problem for problem in error.problems if problem.what not in (MISSING, UNTRUSTED)]:
                 raise RequestError(wrong) from None
         return yaml.safe_dump(self.resolved, sort_keys=False) if resolve else self.text
 
@@ -59,7 +63,7 @@ def compose(words: list[str], config_dir: str | None = None, config_name: str | 
         raise RequestError(Problem("--config-name", f"there is no '{name}'.", did_you_mean(name, tree.options())))
     problems: list[Problem] = []
     parsed = parse(words, problems)
-    overrides, chosen = [], tree.own("", name)
+    overrides, chosen, trust = [], tree.own("", name), []
     deleted: dict[str, Override] = {}
     dropped = [_key(word) for word in words if word not in {override.input_line for override in parsed}]
     for override in parsed:
@@ -68,6 +72,8 @@ def compose(words: list[str], config_dir: str | None = None, config_name: str | 
         if found := _problems(override, tree):
             problems += found
             dropped.append(key)
+        elif key == "trust" and override.package is None:
+            trust = _trusted(override)
         elif override.is_delete() and not tree.is_group(key):
             deleted[key] = override
         else:
@@ -83,13 +89,15 @@ def compose(words: list[str], config_dir: str | None = None, config_name: str | 
             problems += [problem for override in deleted.values() for problem in _delete(composed, override)]
         if len(tree.roots) > 1:
             problems += _changed(node)
+        if cast(dict, OmegaConf.to_container(composed)).get("trust") is not None:
+            problems.append(_trust_in_file(tree, hydra, name, overrides))
         text = OmegaConf.to_yaml(composed)
         resolved = OmegaConf.to_container(composed, resolve=True)
     except Exception as error:  # a file of somebody's can make Hydra, OmegaConf and the YAML reader fail in any way
         raise RequestError(problems or _explain(error, parsed, chosen)) from error
     if problems:
-        raise RequestError(problems + _others(resolved, dropped, tree))
-    return Config(tuple(words), text, resolved)  # type: ignore[arg-type]
+        raise RequestError(problems + _others(resolved, trust, dropped, tree))
+    return Config(tuple(words), text, resolved, trust)  # type: ignore[arg-type]
 
 
 def _hydra(tree: Tree) -> Hydra:
@@ -114,10 +122,30 @@ def _hydra(tree: Tree) -> Hydra:
 def settings_of(config: Config) -> Settings:
     """The typed settings of a composed config. RequestError holds every problem found."""
     problems: list[Problem] = []
-    settings = read(Settings, config.resolved, "", problems)
+    settings = _read(config.resolved, config.trust, problems)
     if problems or settings is INVALID:
         raise RequestError(problems)
     return settings
+
+
+def _read(resolved: Any, trust: Any, problems: list[Problem]) -> Any:
+    return read(Settings, {**resolved, "trust": trust}, "", problems)
+
+
+def _trusted(override: Override) -> Any:
+    """The modules that a word of the command line trusts, for the reader to judge."""
+    value = override.value()
+    return value if isinstance(value, (list, dict)) else [] if value is None else [value]
+
+
+def _trust_in_file(tree: Tree, hydra: Hydra, name: str, words: list[str]) -> Problem:
+    """That a file gives trust, and which."""
+    defaults = hydra.config_loader.compute_defaults_list(name, _chosen_anew(words, hydra, name), RunMode.RUN).defaults
+    files = [path for default in defaults for path in tree.own("", default.config_path or "")]
+    found = {path: re.search(r"^trust\s*:", path.read_text(encoding="utf-8"), re.MULTILINE) for path in files}
+    lines = [f"{path}:{match.string.count(chr(10), 0, match.start()) + 1}" for path, match in found.items() if match]
+    what = "trust counts on the command line only, and here a file gives it."
+    return Problem(lines[0] if lines else "trust", what, "Take it out, and write trust=MODULE when you run.")
 
 
 def _problems(override: Override, tree: Tree) -> list[Problem]:
@@ -128,6 +156,8 @@ def _problems(override: Override, tree: Tree) -> list[Problem]:
         return [
             Problem(f"'{text}'", "has several values.", f"{instead}{'' if tree.is_group(key) else or_quoted(text)}.")
         ]
+    if key.startswith("trust."):
+        return [Problem(f"'{text}'", "trust has no keys.", "Write trust=package.module.")]
     if not tree.is_group(key):
         what = f"there is no group '{key}'."
         return [Problem(f"'{text}'", what, did_you_mean(key, tree.groups()))] if "/" in key else []
@@ -228,7 +258,7 @@ def _changed(node: DictConfig) -> list[Problem]:
     return [Problem(key, "bptrain has no hydra node.", instead_of(key)) for key in first.values()]
 
 
-def _others(resolved: Any, dropped: list[str], tree: Tree) -> list[Problem]:
+def _others(resolved: Any, trust: Any, dropped: list[str], tree: Tree) -> list[Problem]:
     """What the reader says of a config without the overrides of some keys, but for what may come of their absence."""
     hidden: set[str] = set()
     for key in filter(None, dropped):
@@ -237,7 +267,7 @@ def _others(resolved: Any, dropped: list[str], tree: Tree) -> list[Problem]:
         hidden |= {group} if part else {group, *GROUPS}  # a preset may choose any part
     starts = tuple(f"{key.replace('/', '.')}." for key in hidden)
     problems: list[Problem] = []
-    read(Settings, resolved, "", problems)
+    _read(resolved, trust, problems)
     return [problem for problem in problems if not f"{problem.where}.".startswith(starts)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 import types
 import typing
@@ -77,6 +78,12 @@ def _match(hint: Any, value: Any, where: str, problems: list[Problem], metadata:
         if any(item is _NO_MATCH for item in found):
             return _NO_MATCH
         return INVALID if any(item is INVALID for item in found) else tuple(found)
+    if origin is dict:
+        if not isinstance(value, dict):
+            return _NO_MATCH
+        faults = _not_plain(value, where)
+        problems += faults
+        return INVALID if faults else value
     if isinstance(hint, type) and issubclass(hint, Component):
         return read_component(hint.group, value, where, problems)
     if dataclasses.is_dataclass(hint):
@@ -91,6 +98,22 @@ def _match(hint: Any, value: Any, where: str, problems: list[Problem], metadata:
             problems.append(Problem(where, f"must be {fault}, not {show(value)}."))
             return INVALID
     return float(value) if hint is float else value
+
+
+def _not_plain(value: Any, where: str) -> list[Problem]:
+    """What in a mapping of any keys must still be given, or is nothing that JSON has."""
+    if isinstance(value, dict):
+        keys = [Problem(join(where, key), "must have a text as its key.") for key in value if not isinstance(key, str)]
+        return keys + [fault for key, item in value.items() for fault in _not_plain(item, join(where, key))]
+    if isinstance(value, list):
+        return [fault for i, item in enumerate(value) for fault in _not_plain(item, f"{where}[{i}]")]
+    if value == "???":
+        return [Problem(where, MISSING)]
+    if not isinstance(value, (str, bool, int, float, type(None))) or (
+        isinstance(value, float) and not math.isfinite(value)
+    ):
+        return [Problem(where, f"must be a text, a finite number, true, false or null, not {show(value)}.")]
+    return []
 
 
 def read_component(group: str, value: Any, where: str, problems: list[Problem]) -> Any:
@@ -150,6 +173,8 @@ def describe(hint: Any, metadata: Any = types.MappingProxyType({})) -> str:
             return f"a list [...], each item {describe(item, metadata)}"
         limits = interval(metadata) if item in (int, float) else ""
         return f"a list [...] of {words[item]}" + (f", each {limits}" if limits else "")
+    if origin is dict:
+        return "a mapping {key: value, ...}"
     if isinstance(hint, type) and issubclass(hint, Component):
         return f"the name of a {hint.group.split('/')[-1]}"
     words = {int: "an integer", float: "a number", bool: "true or false", str: "text", type(None): "null"}

@@ -10,11 +10,13 @@ from bptrain.config.component import setting
 from bptrain.data.dataset import Data
 from bptrain.errors import Problem, RequestError
 from bptrain.losses import Loss
+from bptrain.models.custom import Custom
 from bptrain.models.model import Model
 from bptrain.optimizers import Optimizer
 from bptrain.schedulers import Scheduler
 
 TIME = re.compile(r"(\d+(?:\.\d+)?)(s|min)")
+UNTRUSTED = "is code of your own, and runs only when the command line trusts it."
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -61,10 +63,12 @@ class Fit:
 class Check:
     """When autograd is compared with the reference backprop."""
 
-    enabled: bool = setting(True, "check the gradients of the first batch before training")
+    enabled: bool = setting(True, "check the first step")
     every: int | None = setting(None, "check again each so many steps while training", minimum=1, unit="steps")
-    steps: int = setting(1, "batches that `bptrain check` verifies", minimum=1)
-    rows: int = setting(32, "rows of a batch that are checked", minimum=2)
+    steps: int = setting(1, "steps that `bptrain check` trains in memory, each of them checked", minimum=1)
+    rows: int | None = setting(
+        None, "verify the gradients of so many rows of a batch alone; null for all of it", minimum=2, unit="rows"
+    )
     strict: bool = setting(False, "a call that could not be verified counts as wrong")
 
 
@@ -78,6 +82,10 @@ class Settings:
     threads: int = setting(
         1, "CPU threads; part of the result. Small networks gain nothing from more", minimum=1, maximum=1024
     )
+    precision: Literal["fp32", "bf16"] = setting(
+        "fp32", "bf16: forward pass and loss under torch.autocast; parameters, gradients and optimizer stay float32"
+    )
+    trust: tuple[str, ...] = setting((), "your own modules and packages whose code may run; from the command line only")
     monitor: str | None = setting(
         None, "metric that picks the best epoch; null for the task's own, and the loss without a validation part"
     )
@@ -96,5 +104,8 @@ class Settings:
             problems.append(Problem("name", f"'{self.name}' can't be a folder.", cure))
         if not re.fullmatch(r"(cpu|auto|mps|cuda(:\d{1,3})?)", self.device):
             problems.append(Problem("device", f"there is no device '{self.device}'.", "Use cpu, cuda, mps or auto."))
+        if isinstance(self.model, Custom) and not self.model.trusted(self.trust):
+            cure = f"Add trust={self.model.module} to the command line if '{self.model.path}' may run here."
+            problems.append(Problem("model.path", UNTRUSTED, cure))
         if problems:
             raise RequestError(problems)

@@ -10,14 +10,17 @@ import platform
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+from bptrain.models.custom import Custom
+
 if TYPE_CHECKING:
     from bptrain.config.compose import Config
+    from bptrain.config.settings import Settings
 
 PACKAGES = ("bptrain", "torch", "numpy", "scikit-learn", "polars", "hydra-core", "omegaconf", "safetensors", "mnist1d")
 DIFF = 1_000_000  # characters of the working tree's diff that are kept
 
 
-def lock(config: Config, fingerprint: str, seed: int, device: str) -> dict[str, Any]:
+def lock(config: Config, settings: Settings, fingerprint: str, device: str) -> dict[str, Any]:
     """The lock as plain data. Imports torch."""
     import torch
 
@@ -26,7 +29,8 @@ def lock(config: Config, fingerprint: str, seed: int, device: str) -> dict[str, 
         "config_hash": config_hash(config.resolved),
         "overrides": list(config.overrides),
         "data": {"fingerprint": fingerprint},
-        "seed": seed,
+        "code": _code(settings),
+        "seed": settings.seed,
         "threads": torch.get_num_threads(),
         "engine": "eager",
         "device": device,
@@ -39,6 +43,14 @@ def lock(config: Config, fingerprint: str, seed: int, device: str) -> dict[str, 
         },
         "git": _git(),
     }
+
+
+def _code(settings: Settings) -> dict[str, Any] | None:
+    """The user's own code that the network is made of: what was trusted, and the SHA-256 of each file; else None."""
+    if not isinstance(settings.model, Custom):
+        return None
+    trust = settings.trust
+    return {"path": settings.model.path, "trust": list(trust), "sha256": settings.model.sources(trust)}
 
 
 def config_hash(resolved: dict[str, Any]) -> str:
