@@ -35,9 +35,10 @@ lint: $(READY)  ## ruff: style and imports, then the types
 types: $(READY)  ## mypy alone
 	$(BIN)/mypy
 
-bench: $(READY)  ## time per step and start-up beside a plain torch loop
+bench: $(READY)  ## time per step and start-up beside a plain torch loop; the check beside gradcheck
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/gradcheck.py
 
 clean:  ## remove .venv and every cache; runs in outputs/ stay
 	rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
