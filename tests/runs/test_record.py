@@ -6,6 +6,7 @@ import re
 import pytest
 
 from bptrain.check.report import GradientReport
+from bptrain.check.step_report import StepReport
 from bptrain.check.tolerance import GradientError
 from bptrain.cli.main import main
 from bptrain.config.compose import compose, settings_of
@@ -43,7 +44,8 @@ def strictly(path):
 
 
 def checked(verdict, error):
-    return Checked(0, 0.1, GradientReport([], {"weight": GradientError(error, 1e-7, verdict)}), 4, 4)
+    report = StepReport(GradientReport([], {"weight": GradientError(error, 1e-7, verdict)}))
+    return Checked(0, 0.1, report, 4, 4)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,15 @@
 """fit: what training does, and what must not change it."""
 
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
 
 from bptrain.config.compose import compose, settings_of
 from bptrain.errors import GradientsWrong, RequestError, RunFailed
-from bptrain.train.fit import check_batches, fit
+from bptrain.train.evaluation import evaluate
+from bptrain.train.fit import fit
 from bptrain.train.order import batches, permutation
 from bptrain.train.record import Checked, Evaluated, Finished, Stepped
 from bptrain.train.run import build
@@ -16,9 +18,13 @@ SMALL = ["data=iris", "fit.epochs=3", "fit.batch_size=16"]
 MLP = ["model.sizes=[5]"]
 
 
-def trained(*overrides):
+def run_of(*overrides):
     sizes = [] if any(word.startswith("model=") for word in overrides) else MLP
-    run = build(settings_of(compose([*SMALL, *sizes, *overrides])))
+    return build(settings_of(compose([*SMALL, *sizes, *overrides])))
+
+
+def trained(*overrides):
+    run = run_of(*overrides)
     return run, list(fit(run))
 
 
@@ -57,6 +63,35 @@ def test_checks_leave_training_as_it_is_to_the_bit(model):
     assert not any(isinstance(r, Checked) for r in unchecked[1])
     assert torch.equal(weights(checked[0]), weights(unchecked[0]))
     assert checked[1][-1] == unchecked[1][-1]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "lbfgs"])
+def test_a_check_of_every_step_leaves_training_as_it_is_to_the_bit(optimizer, precision):
+    overrides = ["model.dropout=0.2", "model.norm=batch", "fit.clip=0.5", "fit.accumulate=3", f"precision={precision}"]
+    overrides += [f"optimizer={optimizer}", "optimizer.lr=0.1", "scheduler=cosine"]
+    overrides += ["fit.epochs=2"] if optimizer != "lbfgs" else ["optimizer.max_iter=4"]
+    checked, unchecked = trained(*overrides, "check.every=1"), trained(*overrides, "check.enabled=false")
+    checks = [r for r in checked[1] if isinstance(r, Checked)]
+    assert len(checks) == checked[0].state.step
+    assert [r.report.verdict for r in checks] == ["verified"] * len(checks)
+    assert torch.equal(weights(checked[0]), weights(unchecked[0]))
+    assert not torch.equal(weights(checked[0]), weights(run_of(*overrides)))
+    states = [run.state.optimizer.state_dict()["state"] for run, _ in (checked, unchecked)]
+    torch.testing.assert_close(*states, rtol=0, atol=0, equal_nan=True)
+
+
+def test_bf16_rounds_the_forward_pass_and_nothing_that_is_kept():
+    fine, coarse = trained(), trained("precision=bf16")
+    losses = [[r.loss.item() for r in records if isinstance(r, Stepped)] for _, records in (fine, coarse)]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+    kept = [*coarse[0].state.model.parameters(), *(p.grad for p in coarse[0].state.model.parameters())]
+    kept += [v for state in coarse[0].state.optimizer.state.values() for v in state.values()]
+    assert {tensor.dtype for tensor in kept} == {torch.float32}
+    run, part = run_of("precision=bf16"), "validation"
+    scores = [evaluate(run.state.model, run.loss, run.dataset, part, (), casts) for casts in (nullcontext(), run.casts)]
+    assert scores[0] != scores[1]
 
 
 def test_evaluation_leaves_training_as_it_is_to_the_bit():
@@ -219,29 +254,6 @@ def test_parts_that_do_not_fit_together_are_refused(overrides, words):
     for word in words:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_check_batches_verifies_each_and_trains_nothing():
-    run = build(settings_of(compose(SMALL)))
-    before = weights(run)
-    checks = list(check_batches(run, 3))
-    assert len(checks) == 3
-    assert all(checked.report.ok for checked in checks)
-    assert torch.equal(before, weights(run))
-
-
-def test_check_batches_goes_on_to_the_next_epoch_and_draws_no_order_it_does_not_need(monkeypatch):
-    drawn = []
-
-    def counted(rows, seed, epoch):
-        drawn.append(epoch)
-        return permutation(rows, seed, epoch)
-
-    monkeypatch.setattr("bptrain.train.fit.permutation", counted)
-    run = build(settings_of(compose([*SMALL, *MLP, "fit.epochs=50", "fit.batch_size=60", "check.rows=5"])))
-    checks = list(check_batches(run, 3))  # of two batches an epoch
-    assert drawn == [0, 1]
-    assert [(checked.rows, checked.batch) for checked in checks] == [(5, 60), (5, 38), (5, 60)]
 
 
 def test_the_order_of_rows_is_a_function_of_seed_and_epoch():

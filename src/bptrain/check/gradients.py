@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bptrain.check.autocast import Autocast
+from bptrain.check.compiled import check_compiled, eager, eagerly, is_compiled
 from bptrain.check.end_to_end import Ends, EndToEnd
 from bptrain.check.local import check_calls
 from bptrain.check.recording import Recording, record
@@ -36,15 +37,19 @@ def check_gradients(
     `model` is any callable of tensors, an nn.Module usually; it is copied, so that it, its gradients and
     torch's generators stay as they are. `loss` is a callable of (output, targets); without one each
     output gets a random cotangent. A float64 copy gives the verdict on the mathematics, the model's own
-    dtype the digits that rounding leaves; under torch.autocast that is the dtype it casts to. `strict` makes a call
-    that nothing could verify count as wrong.
+    dtype the digits that rounding leaves; under torch.autocast that is the dtype it casts to. What torch.compile made
+    runs eagerly for this, and once more compiled. `strict` makes a call that nothing could verify count as wrong.
     """
     given = inputs if isinstance(inputs, tuple) else (inputs,)
-    generator, autocast = torch.Generator().manual_seed(seed), Autocast.now()
+    generator, autocast, compiled = torch.Generator().manual_seed(seed), Autocast.now(), is_compiled(model, loss)
     with autocast.off():
-        exact = record(model, given, targets, loss, torch.float64, seed)
-        own = record(model, given, targets, loss, None, seed, autocast=autocast)
-        return check_recorded(exact, own, generator, strict)
+        with eagerly(compiled):
+            exact = record(eager(model), given, targets, eager(loss), torch.float64, seed)
+            own = record(eager(model), given, targets, eager(loss), None, seed, autocast=autocast)
+            report = check_recorded(exact, own, generator, strict)
+        if not compiled or not report.finite or not report.ok:  # else the model is at fault, however it runs
+            return report
+        return replace(report, compiled=check_compiled(model, given, targets, loss, seed, exact, own, autocast))
 
 
 def check_recorded(
@@ -91,12 +96,14 @@ def _verify(
     for fault in cuts(recording):
         wiring.append(fault)
         for name in fault.parameters:
-            ends[name] = _cut(ends[name], fault)
+            ends[name] = _cut(ends[name], fault, recording.gradients[name] is None)
     return calls, ends, value, wiring, {} if truth is not None else whole.known()
 
 
-def _cut(end: GradientError, fault: WiringFault) -> GradientError:
+def _cut(end: GradientError, fault: WiringFault, missing: bool) -> GradientError:
     """A gradient of which a part, or all, is cut off: whether on purpose or by mistake nobody can tell."""
+    if missing:
+        return replace(end, verdict=worst([UNVERIFIED, end.verdict]), fault=f"it is cut {fault}")
     if end.verdict in PROVED:
         return replace(end, verdict=CONTRACT, fault=end.fault or f"a part of it is cut {fault}")
     return replace(end, fault=end.fault or f"it is cut {fault}")

@@ -37,7 +37,7 @@ def check_optimizer(
     note = uncovered(optimizer, update)
     if update is None or note:
         return OptimizerReport(title, steps, note=note)
-    names = _names(optimizer, named_parameters)
+    names = names_of(optimizer, named_parameters)
     entries: dict[Key, EntryReport] = {}
     for dtype in (torch.float64, None):
         found = _steps(_twin(optimizer, dtype), update, names, steps, torch.Generator().manual_seed(seed))
@@ -63,11 +63,11 @@ def _steps(
                 known = found.get(key)
                 if known is None or (known.verdict == VERIFIED and (error.wrong or error.ulps > known.ulps)):
                     words = fault(update, old, gradient, new, key) if error.wrong else ""
-                    found[key] = _report(key, step, error, words)
+                    found[key] = entry_report(key, step, error, words)
     return found
 
 
-def _report(key: Key, step: int, error: EntryError, words: str) -> EntryReport:
+def entry_report(key: Key, step: int, error: EntryError, words: str) -> EntryReport:
     verdict, dtype = WRONG if error.wrong else VERIFIED, str(error.dtype).removeprefix("torch.")
     return EntryReport(*key, verdict, step, error.ulps, error.explained, error.bias, error.bias_explained, dtype, words)
 
@@ -148,7 +148,7 @@ def _cast(value: object, dtype: torch.dtype) -> object:
     return tree_map(lambda v: v.to(dtype) if isinstance(v, Tensor) and v.is_floating_point() else v, value)
 
 
-def _names(optimizer: Optimizer, named_parameters: Iterable[tuple[str, Tensor]]) -> list[list[str]]:
+def names_of(optimizer: Optimizer, named_parameters: Iterable[tuple[str, Tensor]]) -> list[list[str]]:
     """A name for each parameter, by group."""
     given = {id(parameter): name for name, parameter in named_parameters}
     return [

@@ -35,6 +35,7 @@ class Recording:
     tape: Tape
     model: Callable[..., Any]  # the copy, with its buffers as the forward pass left them
     dtype: torch.dtype
+    ends: list[int]  # the variables that the backward pass started from
     seeds: dict[int, Tensor]
     gradients: dict[str, Tensor | None]
     inputs: set[str]  # the names in `gradients` that are inputs
@@ -59,10 +60,8 @@ def record(
 
     Its random draws are those that follow `draws`, or those of a fresh generator seeded with `seed`.
     """
-    generator = torch.Generator().manual_seed(seed)
     model, loss = _copy(model, dtype), _copy(loss, dtype)
-    named = {"input" if len(inputs) == 1 else f"input[{i}]": _cast(x, dtype) for i, x in enumerate(inputs)}
-    leaves = {n: x.requires_grad_() for n, x in named.items() if isinstance(x, Tensor) and is_continuous(x)}
+    given, leaves = entered(inputs, dtype)
     targets = tree_map(lambda x: _cast(x, dtype), targets)
     parameters = dict(model.named_parameters()) if isinstance(model, nn.Module) else {}
     for parameter in parameters.values():
@@ -75,19 +74,13 @@ def record(
         if draws is not None:
             draws.restore()
         with tape, promoted() if dtype is torch.float64 else autocast.on():
-            output = model(*named.values())
-            ends = [output if loss is None else loss(output, targets)]
-            ends = [x for x in tree_flatten(ends)[0] if isinstance(x, Tensor) and x.requires_grad]
+            output = model(*given)
+            ends = ends_of(output if loss is None else loss(output, targets))
             variables = [tape.variable(end) for end in ends]
         after = Draws.now()
         if not ends:
             raise RequestError(Problem("model", "gives no output with a gradient.", "Nothing can be checked."))
-        if loss is None:
-            drawn = [torch.zeros(end.shape, dtype=end.dtype) for end in ends]
-            starts = [torch.randn(d.shape, generator=generator, dtype=cast(d, torch.float64).dtype) for d in drawn]
-            starts = [start.to(end) for start, end in zip(starts, ends, strict=True)]
-        else:
-            starts = [torch.ones_like(end) for end in ends]
+        starts = starts_of(ends, loss is None, seed)
         with _gradients_kept(ends, but=[*parameters.values(), *leaves.values()]):
             torch.autograd.backward(ends, starts)
     wanted = {name: p for name, p in parameters.items() if p.requires_grad} | leaves
@@ -97,7 +90,32 @@ def record(
         differentiated = [t for call in tape.calls if call.wanted for t in _differentiated(tape, call)]
         casts = [call.autocast for call in tape.calls if call.autocast is not None and call.wanted]
         used = max([_coarsest([*wanted.values(), *ends, *differentiated], torch.float64), *casts], key=roundoff)
-    return Recording(tape, model, used, added(zip(variables, starts, strict=True)), gradients, set(leaves), after)
+    seeds = added(zip(variables, starts, strict=True))
+    return Recording(tape, model, used, variables, seeds, gradients, set(leaves), after)
+
+
+def entered(inputs: tuple[Any, ...], dtype: torch.dtype | None) -> tuple[list[Any], dict[str, Tensor]]:
+    """Copies of a model's inputs in `dtype` (None: as they are), and by name those that a gradient is wanted of."""
+    names = ["input"] if len(inputs) == 1 else [f"input[{i}]" for i in range(len(inputs))]
+    given = [_cast(x, dtype) for x in inputs]
+    continuous = {n: x for n, x in zip(names, given, strict=True) if isinstance(x, Tensor) and is_continuous(x)}
+    return given, {name: x.requires_grad_() for name, x in continuous.items()}
+
+
+def ends_of(result: Any) -> list[Tensor]:
+    """Where the backward pass can start from."""
+    return [x for x in tree_flatten([result])[0] if isinstance(x, Tensor) and x.requires_grad]
+
+
+def starts_of(ends: list[Tensor], random: bool, seed: int) -> list[Tensor]:
+    """The gradients that it starts with: random cotangents, alike in every dtype, or 1."""
+    if not random:
+        return [torch.ones_like(end) for end in ends]
+    generator, found = torch.Generator().manual_seed(seed), []
+    for end in ends:
+        dtype = torch.complex128 if end.is_complex() else torch.float64
+        found.append(torch.randn(end.shape, generator=generator, dtype=dtype).to(end))
+    return found
 
 
 def _differentiated(tape: Tape, call: Call) -> list[Tensor]:

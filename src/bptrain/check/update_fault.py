@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from bptrain.check.fault import unlike
 from bptrain.check.update import Gradient, Key, Slot, advance
 from bptrain.reference.update import Options, Update
 
@@ -16,24 +17,18 @@ SHARE = 0.75  # of the elements that must be so
 
 def fault(update: type[Update], before: Slot, gradient: Gradient, after: Slot, key: Key) -> str:
     """A few words on how the entry `key` of `after` differs from what it should be; empty where nothing fits."""
-    theirs = dict(after.entries()).get(key)
+    theirs, ours = dict(after.entries()).get(key), dict(advance(update, before, gradient).entries())[key]
     if theirs is None:
         return "there is none"
+    if words := unlike(theirs, ours):
+        return words
     old = dict(before.entries()).get(key)
     start = old.double() if old is not None and old.shape == theirs.shape else 0.0
 
-    def change(slot: Slot) -> Tensor:
-        """How the entry changed on the way to `slot`."""
-        return (dict(slot.entries())[key].double() - start).flatten()
-
-    right, made = change(advance(update, before, gradient)), change(after)
-    if right.shape != made.shape:
-        return f"its shape is {tuple(theirs.shape)}"
-    if not made.isfinite().all():
-        return "it is not finite"
+    right, made = ours.double() - start, theirs.double() - start
     for name, options in _others(before.options):
         try:
-            other = change(advance(update, replace(before, options=options), gradient))
+            other = dict(advance(update, replace(before, options=options), gradient).entries())[key].double() - start
         except (KeyError, ArithmeticError, RuntimeError):  # without its state, with a 0, of another shape
             continue
         if _alike(made, other) and not _alike(right, other):

@@ -80,10 +80,12 @@ def cuts(recording: Recording) -> list[WiringFault]:
     differentiable |= set(tape.leaves.values())
     found: dict[tuple, WiringFault] = {}
     for call in tape.calls:
-        outputs = [o.variable for o in call.outputs if is_continuous(tape.values[o.variable])]
+        outputs = [o.variable for o in call.outputs]
+        if outputs and not any(is_continuous(tape.values[o]) for o in outputs):
+            continue  # integers have no gradient
         entered = [x.variable for x in call.inputs if x.variable in differentiable and x.position in call.wanted]
         entered = entered or [x.variable for x in call.inputs if x.variable in differentiable and not call.grad_mode]
-        if call.differentiable or not entered or not outputs:
+        if call.differentiable or not entered:
             continue
         behind = {name for variable in entered for name in _leaves_behind(variable, flows)} - recording.inputs
         lost = not any(flows[o].users for o in outputs)
@@ -93,7 +95,10 @@ def cuts(recording: Recording) -> list[WiringFault]:
         users = tuple(dict.fromkeys(where(user) for o in outputs for user, _ in flows[o].users))
         maker = flows[entered[0]].maker
         how = "" if call.grad_mode else ", made under no_grad"
-        words = f"no gradient passes {where(call)}{how}" + (", whose result leaves the tape's sight" if lost else "")
+        words = f"no gradient passes {where(call)}{how}" + (
+            ", whose result leaves the tape's sight" if lost and outputs else ""
+        )
+        words = f"{words}, which makes a number of it" if not outputs else words
         fault = WiringFault(users, where(maker[0]) if maker else flows[entered[0]].name, words, tuple(sorted(behind)))
         found[fault.users, fault.maker, fault.fault] = fault
     return list(found.values())

@@ -27,6 +27,7 @@ from bptrain.reference.module_path import ModulePath
 from bptrain.reference.source import defined, here
 
 SET_DATA = Tensor.data.__set__  # type: ignore[attr-defined]
+NUMBERS = {"item", "tolist", "numpy", "__float__", "__array__"}
 GET_DATA = Tensor.data.__get__  # type: ignore[attr-defined]
 
 
@@ -144,7 +145,9 @@ class Tape(TorchFunctionMode):
             # One of several results may be on the way to another inside the function (a cell's c to its h): an
             # alias gets only what comes from outside.
             result = tree_map(lambda x: x.view_as(x) if isinstance(x, Tensor) and x.requires_grad else x, result)
-        if any(isinstance(x, Tensor) for x in tree_flatten(result)[0]):
+        if getattr(func, "__name__", "") in NUMBERS and call.wanted:
+            self.calls.append(call)  # where a value leaves the graph as a number
+        elif any(isinstance(x, Tensor) for x in tree_flatten(result)[0]):
             self._leave(call, result)
             self._wrote(call, target, version)
         return result
@@ -152,7 +155,7 @@ class Tape(TorchFunctionMode):
     def _take_data(self, func: Any, tensor: Tensor) -> Tensor:
         """`tensor.data`: the same memory outside autograd's graph, which is a way out of it."""
         call = Call(func, "torch.Tensor.data", self._path.current, here()[0], (Input(0, self.variable(tensor)),), {})
-        result = func(tensor)
+        call.wanted, result = {0}, func(tensor)
         self._leave(call, result)
         return result
 

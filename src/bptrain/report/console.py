@@ -11,7 +11,6 @@ from typing import Any
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bptrain.check.report import figures
 from bptrain.check.verdict import VERIFIED, failed
 from bptrain.files import Lines
 from bptrain.report.terminal import Terminal, number
@@ -19,7 +18,7 @@ from bptrain.train.record import Checked, Evaluated, Record, Stepped
 from bptrain.train.run import Run
 
 PAUSE = 0.1  # seconds between two looks at the loss: each makes the device finish what it has begun
-COLOURS = {VERIFIED: "green", "numerical": "yellow", "unverified": "yellow"}
+COLOURS = {VERIFIED: "green", "contract": "green", "numerical": "yellow", "unverified": "yellow"}
 
 
 class Console:
@@ -39,7 +38,8 @@ class Console:
         say(f"data       {escape(dataset.name)}: {dataset.task}, {shape} inputs, {kind}; {sizes}")
         say(f"optimizer  {_named(settings.optimizer)}; scheduler {settings.scheduler.name}; loss {settings.loss.name}")
         threads = f"{settings.threads} thread{'s' if settings.threads > 1 else ''}"
-        say(f"device     {run.device}, {threads}, seed {settings.seed}")
+        precision = "" if settings.precision == "fp32" else f", precision {settings.precision}"
+        say(f"device     {run.device}, {threads}, seed {settings.seed}{precision}")
         table = self.terminal.table("layer", "kind", "parameters", right=("parameters",))
         for name, kind, count in _layers(run):
             table.add_row(escape(name), escape(kind), f"{count:,}")
@@ -93,27 +93,26 @@ class Console:
         self.terminal.print(f"{epoch}   {parts}   lr {number(record.lr)}{best}")
 
     def verdict(self, checked: Checked) -> None:
-        """One line for a check that found nothing wrong, else the table of the calls that are."""
+        """One line for a check that found nothing wrong, else the tables of what is."""
+        if checked.report.ok:
+            self._verified(checked)
+        else:
+            self.tables(checked, only_wrong=True)
+
+    def tables(self, checked: Checked, only_wrong: bool = False) -> None:
+        """The calls of a check, each with its source, the parameters end to end, and the step."""
         report = checked.report
         if not report.finite:  # the error that follows says it
             return
-        if report.ok:
-            self._verified(checked)
-        else:
-            self.calls(checked, only_wrong=True)
-
-    def calls(self, checked: Checked, only_wrong: bool = False) -> None:
-        """The calls of a check, each with its source, and the parameters end to end."""
-        report = checked.report
-        calls = self.terminal.table("verdict", "call", "module", "source", "error", "digits", right=("error", "digits"))
-        for row, call in zip(report.rows(), report.calls, strict=True):
-            if not only_wrong or failed(call.verdict, report.strict):
-                calls.add_row(_coloured(row[0]), *map(escape, row[1:]))
-        ends = self.terminal.table("verdict", "end to end", "error", "digits", right=("error", "digits"))
-        for name, end in {**report.parameters, **report.inputs}.items():
-            if not only_wrong or name in report.broken:
-                ends.add_row(_coloured(end.verdict), escape(name), *figures(end.error))
-        for table in (calls, ends):
+        for titles, rows in (
+            (("verdict", "call", "module", "source", "error", "digits"), report.gradients.rows()),
+            (("verdict", "end to end", "error", "digits"), report.gradients.end_rows()),
+            (("verdict", "step", "error", "digits"), report.rows()),
+        ):
+            table = self.terminal.table(*titles, right=("error", "digits"))
+            for verdict, *cells in rows:
+                if not only_wrong or failed(verdict, report.gradients.strict):
+                    table.add_row(_coloured(verdict), *map(escape, cells))
             if table.rows:
                 self.terminal.print(table)
         if report.ok:  # else the error that follows says it
@@ -121,9 +120,9 @@ class Console:
 
     def _verified(self, checked: Checked) -> None:
         extent = f" on {checked.rows} of {checked.batch} rows" if checked.rows < checked.batch else ""
-        report = checked.report
+        report, when = checked.report, f"step {checked.step + 1}: " if checked.step else ""
         colour = COLOURS[report.verdict]
-        self.terminal.print(f"[{colour}]{escape(report.summary())}[/{colour}] {checked.seconds:.1f} s{extent}")
+        self.terminal.print(f"{when}[{colour}]{escape(report.summary())}[/{colour}] {checked.seconds:.1f} s{extent}")
 
     def closing(self, run: Run, summary: dict[str, Any], path: Path) -> None:
         """The results, and where they lie."""

@@ -26,7 +26,7 @@ def keep(run: Run, config: Config, directory: RunDirectory, records: Iterable[Re
     """
     start = time.perf_counter()
     directory.write_config(config, run.settings.name)
-    directory.write_json("lock.json", lock(config, run.dataset.fingerprint, run.settings.seed, str(run.device)))
+    directory.write_json("lock.json", lock(config, run.settings, run.dataset.fingerprint, str(run.device)))
     summary: dict[str, Any] = {"status": "interrupted", "monitor": run.monitor, "mode": run.mode}
     rows, checkpoints = 0, _Checkpoints(run, directory)
 
@@ -105,4 +105,8 @@ def _verdict(certificate: dict[str, Any], before: dict[str, Any] | None) -> dict
         "worst": {"error": certificate["error"], "digits": certificate["digits"]},
         "coverage": certificate["coverage"],
     }
-    return now if before is None else max(before, now, key=lambda v: (ORDER.index(v["verdict"]), v["worst"]["error"]))
+    return (
+        now
+        if before is None
+        else max(before, now, key=lambda v: (ORDER.index(v["verdict"]), v["worst"]["error"] or 0.0))
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import torch
@@ -19,10 +20,21 @@ class Engine(Protocol):
 
 
 class Eager:
-    """Forward propagation, error, backward propagation and weight adjustment, one torch call after the other."""
+    """Forward propagation, error, backward propagation and weight adjustment, one torch call after the other.
 
-    def __init__(self, state: State, loss: nn.Module, part: Part, clip: float | None = None) -> None:
+    Model and loss are run inside `casts`.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        loss: nn.Module,
+        part: Part,
+        clip: float | None = None,
+        casts: AbstractContextManager[object] | None = None,
+    ) -> None:
         self.model, self.optimizer, self.loss, self.clip = state.model, state.optimizer, loss, clip
+        self.casts = casts or nullcontext()
         self.inputs, self.targets = part.inputs, part.targets
         self.parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
 
@@ -38,7 +50,8 @@ class Eager:
             parameter.grad = None
 
     def _loss(self, batch: Tensor) -> Tensor:
-        return self.loss(self.model(self.inputs.index_select(0, batch)), self.targets.index_select(0, batch))
+        with self.casts:
+            return self.loss(self.model(self.inputs.index_select(0, batch)), self.targets.index_select(0, batch))
 
     def _gradient(self, batches: Sequence[Tensor]) -> Tensor:
         """Adds the gradient of the mean loss over all rows of the batches to the parameters; returns that loss.

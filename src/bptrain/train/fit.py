@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from itertools import chain, islice
 
 import torch
 from torch import Tensor
 
-from bptrain.check.gradients import check_gradients
+from bptrain.check.step import check_step
 from bptrain.errors import GradientsWrong, RunFailed
 from bptrain.train.evaluation import evaluate
 from bptrain.train.order import batches, permutation
@@ -23,29 +22,32 @@ CURE = "Try a lower optimizer.lr, or fit.clip=1."
 def fit(run: Run) -> Iterator[Record]:
     """Trains until `fit.epochs` or `fit.patience` ends it; the state of the run is current at every record.
 
-    A check that finds a wrong gradient is yielded, then raised: GradientsWrong. RunFailed when the loss of any
+    A check that finds something wrong is yielded, then raised: GradientsWrong. RunFailed when the loss of any
     part is not finite.
     """
     settings, state = run.settings, run.state
     groups = state.optimizer.param_groups
-    every = settings.check.every
     early = False
     while state.epoch < settings.fit.epochs and not early:
         total = torch.zeros((), device=run.device)
         steps = _steps(run, state.epoch)
         for step in steps:
-            if (settings.check.enabled and state.step == 0) or (every and state.step and state.step % every == 0):
-                checked = check(run, step[0])
-                yield checked
-                if not checked.report.finite:
-                    raise not_finite(state.step)
-                if not checked.report.ok:
-                    raise GradientsWrong(checked.report.summary())
-            lr = groups[0]["lr"]
-            loss = run.engine.step(step)
+            lr, checked = groups[0]["lr"], None
+            if _due(run):
+                checked = check(run, step)
+                if checked.loss is None:
+                    yield checked
+                    raise _wrong(checked) if checked.report.finite else _not_finite(state.step)
+                loss = checked.loss
+            else:
+                loss = run.engine.step(step)
             state.schedule.step()
             state.step += 1
             total += loss
+            if checked is not None:
+                yield checked
+                if not checked.report.ok:
+                    raise _wrong(checked)
             yield Stepped(state.epoch + 1, state.step, sum(map(len, step)), loss, lr)
         state.epoch += 1
         if state.epoch % settings.fit.evaluate == 0 or state.epoch == settings.fit.epochs:
@@ -55,34 +57,48 @@ def fit(run: Run) -> Iterator[Record]:
     yield _test(run, early)
 
 
-def check(run: Run, rows: Tensor) -> Checked:
-    """Verifies the gradients of a batch at the run's present weights; training goes on as if it had not been."""
+def check(run: Run, step: list[Tensor]) -> Checked:
+    """Makes a step and compares it with the reference; training goes on as if it had not been compared."""
     start = time.perf_counter()
     part, settings = run.dataset.parts["train"], run.settings
-    checked = rows[: settings.check.rows]
-    report = check_gradients(
+    made: list[Tensor] = []
+
+    def take() -> Tensor:
+        made.append(run.engine.step(step))
+        return made[-1]
+
+    report = check_step(
         run.state.model,
-        part.inputs[checked],
-        part.targets[checked],
         run.loss,
+        run.state.optimizer,
+        [(part.inputs[rows], part.targets[rows]) for rows in step],
+        take,
+        clip=settings.fit.clip,
+        casts=run.casts,
+        rows=settings.check.rows,
         seed=settings.seed,
         strict=settings.check.strict,
     )
-    return Checked(run.state.step, time.perf_counter() - start, report, len(checked), len(rows))
+    seconds, batch = time.perf_counter() - start, sum(map(len, step))
+    rows = sum(len(rows[: settings.check.rows]) for rows in step)
+    return Checked(run.state.step, seconds, report, rows, batch, made[0] if made else None)
 
 
-def not_finite(step: int) -> RunFailed:
+def _due(run: Run) -> bool:
+    """Whether the next step is one to check."""
+    settings, done = run.settings.check, run.state.step
+    return settings.enabled if done == 0 else settings.every is not None and done % settings.every == 0
+
+
+def _wrong(checked: Checked) -> GradientsWrong:
+    return GradientsWrong((f"step {checked.step + 1}: " if checked.step else "") + checked.report.summary())
+
+
+def _not_finite(step: int) -> RunFailed:
     """What to raise when the loss of the batch before `step` is not finite: before the first, no rate is to blame."""
     if step == 0:
         return RunFailed("the loss is not finite at the start: look at the data and model.init.")
     return RunFailed(f"step {step}: the loss is not finite: training diverged. {CURE}")
-
-
-def check_batches(run: Run, count: int) -> Iterator[Checked]:
-    """Verifies the first `count` steps' first batches at the weights of the start; trains nothing."""
-    epochs = (_steps(run, epoch) for epoch in range(run.settings.fit.epochs))
-    for step in islice(chain.from_iterable(epochs), count):
-        yield check(run, step[0])
 
 
 def _steps(run: Run, epoch: int) -> list[list[Tensor]]:
@@ -117,7 +133,7 @@ def _test(run: Run, early: bool) -> Finished:
 
 
 def _scores(run: Run, part: str, epoch: int) -> Scores:
-    scores = evaluate(run.state.model, run.loss, run.dataset, part, run.metrics)
+    scores = evaluate(run.state.model, run.loss, run.dataset, part, run.metrics, run.casts)
     _finite(part, scores["loss"], epoch)
     return scores
 

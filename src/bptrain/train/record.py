@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bptrain.check.report import GradientReport
+    from bptrain.check.step_report import StepReport
 
 Scores = dict[str, float]  # 'loss' and each metric by name
 
 
 @dataclass(frozen=True)
 class Checked:
-    """The gradients of the batch before `step`, or of `rows` of its `batch` rows, were compared with the reference."""
+    """The step after `step` others was compared with the reference, by `rows` of its `batch` rows.
+
+    `loss` is that of the step, None where it was not made because a gradient is wrong or the loss not finite.
+    """
 
     step: int
     seconds: float
-    report: GradientReport
+    report: StepReport
     rows: int
     batch: int
+    loss: Tensor | None = None
 
 
 @dataclass(frozen=True)

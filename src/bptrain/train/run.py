@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,12 +16,16 @@ from bptrain.errors import Problem, RequestError
 from bptrain.losses import CrossEntropy
 from bptrain.metrics import Metric, Mode, metrics_for, monitored
 from bptrain.train.engine import Eager, Engine, LineSearch
+from bptrain.train.precision import casts
 from bptrain.train.state import State
 
 
 @dataclass
 class Run:
-    """All parts of a run, the data on the device; `batch_size` is all rows for a full-batch optimizer."""
+    """All parts of a run, the data on the device.
+
+    `batch_size` is all rows for a full-batch optimizer; model and loss are run inside `casts`.
+    """
 
     settings: Settings
     dataset: Dataset
@@ -33,6 +37,7 @@ class Run:
     mode: Mode
     device: torch.device
     batch_size: int
+    casts: AbstractContextManager[object]
 
     @property
     def steps_per_epoch(self) -> int:
@@ -70,9 +75,12 @@ def build(settings: Settings) -> Run:
     per_epoch = _steps_per_epoch(settings, rows, batch_size)
     schedule = settings.scheduler.build(optimizer, settings.fit.epochs * per_epoch, per_epoch)
     state = State(model, optimizer, schedule)
-    engine = (LineSearch if settings.optimizer.closure else Eager)(state, loss, parts["train"], settings.fit.clip)
+    inside = casts(settings.precision, device)
+    kind = LineSearch if settings.optimizer.closure else Eager
+    engine = kind(state, loss, parts["train"], settings.fit.clip, inside)
     _forward_once(model, parts["train"], settings.loss.outputs(dataset))
-    return Run(settings, dataset, loss, state, engine, metrics_for(dataset.task), monitor, mode, device, batch_size)
+    metrics = metrics_for(dataset.task)
+    return Run(settings, dataset, loss, state, engine, metrics, monitor, mode, device, batch_size, inside)
 
 
 @contextmanager
