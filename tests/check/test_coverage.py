@@ -26,7 +26,7 @@ def test_the_first_samples_of_every_class_are_verified(dtype):
             report = check_sample(sample)
             if report.finite:
                 verdicts.setdefault(name, set()).add(report.verdict)
-    assert {name: found for name, found in verdicts.items() if found != {"verified"}} == {
+    assert {name: found for name, found in verdicts.items() if not found <= {"verified", "contract"}} == {
         name: {"unverified"} for name in UNFOLLOWED
     }
 
@@ -35,7 +35,7 @@ def test_the_first_samples_of_every_class_are_verified(dtype):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_every_sample_of_every_class_is_verified(dtype):
     rows = coverage([dtype])
-    assert {row.name: dict(row.verdicts) for row in rows if set(row.verdicts) != {"verified"}} == {
+    assert {row.name: dict(row.verdicts) for row in rows if not set(row.verdicts) <= {"verified", "contract"}} == {
         name: {"unverified": 1} for name in UNFOLLOWED
     }
     assert sum(row.verdicts.total() for row in rows) > 1800

@@ -126,3 +126,9 @@ def test_what_accumulates_over_several_uses_is_no_fault():
     report = checked(lambda y: torch.tanh(y) + y * y - y[:, :1])
     assert report.verdict == "verified"
     assert not report.wiring
+
+
+def test_a_straight_through_estimator_is_a_contract_for_what_it_estimates():
+    report = bptrain.check_gradients(lambda x: x + (x.sign() - x).detach(), torch.randn(4, 3))
+    assert report.verdict == "contract"
+    assert "torch.Tensor.detach" in report.inputs["input"].fault

@@ -96,11 +96,11 @@ FUNCTIONS = {
 
 
 def assert_verified(model, *inputs):
-    """In float64 and in float32."""
+    """In float64 and in float32, or equal to its contract."""
     for dtype in (torch.float64, torch.float32):
         given = tuple(x.to(dtype) if x.is_floating_point() else x for x in inputs)
         report = bptrain.check_gradients(model.to(dtype) if isinstance(model, nn.Module) else model, given)
-        assert report.verdict == "verified", report
+        assert report.verdict in ("verified", "contract"), report
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")

@@ -19,6 +19,7 @@ from bptrain.check.recording import Recording
 from bptrain.check.tolerance import roundoff
 from bptrain.reference.call import Call
 from bptrain.reference.dtype import cast, is_continuous
+from bptrain.reference.effect import is_in_place
 from bptrain.reference.tape import Tape
 
 FACTOR = 8  # so many roundings of the largest of the terms of a sum, for each term, are rounding
@@ -75,7 +76,9 @@ def cuts(recording: Recording) -> list[WiringFault]:
     """
     tape = recording.tape
     flows, matters = _flows(tape), _matters(tape, recording.seeds)
-    missing = {name for name, gradient in recording.gradients.items() if gradient is None} - recording.inputs
+    missing = {name for name, gradient in recording.gradients.items() if gradient is None}
+    targets = missing & recording.inputs  # as an input without a gradient may be
+    missing -= targets
     differentiable = {o.variable for call in tape.calls if call.differentiable for o in call.outputs}
     differentiable |= set(tape.leaves.values())
     found: dict[tuple, WiringFault] = {}
@@ -87,7 +90,9 @@ def cuts(recording: Recording) -> list[WiringFault]:
         entered = entered or [x.variable for x in call.inputs if x.variable in differentiable and not call.grad_mode]
         if call.differentiable or not entered:
             continue
-        behind = {name for variable in entered for name in _leaves_behind(variable, flows)} - recording.inputs
+        if not call.grad_mode and is_in_place(call.function, call.args, call.kwargs):
+            continue  # a parameter that is set anew keeps the gradients of its later uses
+        behind = {name for variable in entered for name in _leaves_behind(variable, flows)} - targets
         lost = not any(flows[o].users for o in outputs)
         behind = behind & missing if lost else behind if any(o in matters for o in outputs) else set()
         if not behind:

@@ -89,6 +89,10 @@ class CTCLoss(Rule, functions=[F.ctc_loss], cancels=True):
         yield case("zero infinity", log_p, targets, short, lengths, zero_infinity=True, smooth=False)
 
     @staticmethod
+    def contract(*args: Any, **kwargs: Any) -> str:
+        return "log_probs are taken to be normalised: the gradient is p - g"
+
+    @staticmethod
     def forward(
         log_probs: Tensor,
         targets: Tensor,

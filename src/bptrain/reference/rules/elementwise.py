@@ -41,6 +41,10 @@ class Abs(Rule, functions=spellings("abs", "absolute"), complex=True):
         yield case("complex zero", torch.tensor([0j, 2j]), smooth=False)
 
     @staticmethod
+    def kinks(input: Tensor) -> int:
+        return int((input == 0).sum())
+
+    @staticmethod
     def forward(input: Tensor) -> tuple[Tensor, Any]:
         if not input.is_complex():
             return torch.where(input < 0, -input, input), input.sign()

@@ -49,6 +49,24 @@ class Embedding(Rule, functions=[F.embedding]):
         yield case("no longer than, sum of sizes", index.int(), weight, None, 2.5, 1.0, smooth=False)
 
     @staticmethod
+    def contract(
+        input: Tensor,
+        weight: Tensor,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+    ) -> str:
+        padded = padding_idx is not None and bool((input == padding_idx % len(weight)).any())
+        parts = {
+            f"row {padding_idx}, the padding, gets no gradient": padded,
+            "the renormalisation by max_norm is not differentiated": max_norm is not None,
+            "gradients are divided by how often a row is picked": scale_grad_by_freq,
+        }
+        return "; ".join(words for words, applies in parts.items() if applies)
+
+    @staticmethod
     def forward(
         input: Tensor,
         weight: Tensor,
@@ -81,6 +99,17 @@ class DirectEmbedding(Rule, functions=[torch.embedding]):
         weight, index = torch.randn(5, 3), torch.tensor([1, 4, 1])
         yield case("table", weight, index)
         yield case("padding, scaled by frequency", weight, index, 4, True, smooth=False)
+
+    @staticmethod
+    def contract(
+        weight: Tensor,
+        indices: Tensor,
+        padding_idx: int = -1,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+    ) -> str:
+        padding = padding_idx if padding_idx >= 0 else None
+        return Embedding.contract(indices, weight, padding, scale_grad_by_freq=scale_grad_by_freq)
 
     @staticmethod
     def forward(

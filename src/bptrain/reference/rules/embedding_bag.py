@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bptrain.reference.rule import Case, Rule, case
-from bptrain.reference.rules.embedding import occurrences, shortened
+from bptrain.reference.rules.embedding import Embedding, occurrences, shortened
 
 
 def bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> tuple[Tensor, Tensor]:
@@ -65,6 +65,20 @@ class EmbeddingBag(Rule, functions=[F.embedding_bag]):
         yield case("max, ties", square, torch.randint(2, (5, 3)).float(), mode="max", smooth=False)
         yield case("weights of rows", square, weight, mode="sum", per_sample_weights=torch.randn(2, 3))
         yield case("weights", line, weight, offsets, mode="sum", per_sample_weights=torch.randn(7), padding_idx=1)
+
+    @staticmethod
+    def contract(
+        input: Tensor,
+        weight: Tensor,
+        offsets: Tensor | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2,
+        scale_grad_by_freq: bool = False,
+        *args: Any,
+        **kwargs: Any,
+    ) -> str:
+        # The padding is left out of the bag itself, so that its gradient of 0 is the derivative.
+        return Embedding.contract(input, weight, None, max_norm, norm_type, scale_grad_by_freq)
 
     @staticmethod
     def forward(

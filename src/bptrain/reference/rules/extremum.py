@@ -67,6 +67,10 @@ class ClampMin(Rule, functions=[torch.clamp_min, Tensor.clamp_min, torch.clamp_m
         yield case("smooth", torch.tensor([-2.0, 0.5]), min=-1.0)
 
     @staticmethod
+    def kinks(input: Tensor, min: Any) -> int:
+        return int((input == min).sum())
+
+    @staticmethod
     def forward(input: Tensor, min: Any) -> tuple[Tensor, Any]:
         return Clamp.forward(input, min)
 
@@ -82,6 +86,10 @@ class ClampMax(Rule, functions=[torch.clamp_max, Tensor.clamp_max, torch.clamp_m
     def cases() -> Iterable[Case]:
         yield case("kink", torch.tensor([-2.0, -1.0, 0.5]), -1.0, smooth=False)
         yield case("smooth", torch.tensor([-2.0, 0.5]), max=-1.0)
+
+    @staticmethod
+    def kinks(input: Tensor, max: Any) -> int:
+        return int((input == max).sum())
 
     @staticmethod
     def forward(input: Tensor, max: Any) -> tuple[Tensor, Any]:
@@ -105,6 +113,10 @@ class Maximum(Rule, functions=[torch.maximum, Tensor.maximum]):
             "ties", torch.tensor([[-2.0, 1.0, 0.5], [3.0, 3.0, 0.1]]), torch.tensor([0.5, 1.0, 0.5]), smooth=False
         )
         yield case("broadcast", torch.randn(2, 1, 3), torch.randn(4, 1))
+
+    @staticmethod
+    def kinks(input: Tensor, other: Tensor) -> int:
+        return int((input == other).sum())
 
     @staticmethod
     def forward(input: Tensor, other: Tensor) -> tuple[Tensor, Any]:

@@ -26,6 +26,10 @@ class Hardtanh(Rule, functions=[F.hardtanh, F.hardtanh_]):
         yield case("in place", torch.tensor([-1.5, -1.0, 0.5]), min_val=-1.0, max_val=2.0, inplace=True, smooth=False)
 
     @staticmethod
+    def kinks(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> int:
+        return int(((input == min_val) | (input == max_val)).sum())
+
+    @staticmethod
     def forward(
         input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
     ) -> tuple[Tensor, Any]:
@@ -47,6 +51,10 @@ class ReLU6(Rule, functions=[F.relu6]):
         yield case("kinks", torch.tensor([[-1.5, 0.0, 2.0], [5.9, 6.0, 7.0]]), smooth=False)
         yield case("smooth", torch.tensor([-1.5, 0.7, 6.1]))
         yield case("in place", torch.tensor([-1.5, 0.0, 6.0]), inplace=True, smooth=False)
+
+    @staticmethod
+    def kinks(input: Tensor, inplace: bool = False) -> int:
+        return Hardtanh.kinks(input, 0.0, 6.0)
 
     @staticmethod
     def forward(input: Tensor, inplace: bool = False) -> tuple[Tensor, Any]:

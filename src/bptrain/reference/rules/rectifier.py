@@ -25,6 +25,10 @@ class ReLU(Rule, functions=[F.relu, torch.relu, Tensor.relu, torch.relu_, Tensor
         yield case("in place", torch.tensor([-1.5, 0.0, 2.0]), inplace=True, smooth=False)
 
     @staticmethod
+    def kinks(input: Tensor, *args: Any, **kwargs: Any) -> int:
+        return int((input == 0).sum())
+
+    @staticmethod
     def forward(input: Tensor, inplace: bool = False) -> tuple[Tensor, Any]:
         return input.clamp(min=0), input > 0
 
@@ -44,6 +48,8 @@ class LeakyReLU(Rule, functions=[F.leaky_relu, F.leaky_relu_]):
         yield case("kink", torch.tensor([[-1.5, 0.0, 2.0], [0.3, -0.2, -4.0]]), smooth=False)
         yield case("slope", torch.tensor([-1.5, 0.7, 2.0]), negative_slope=0.3)
         yield case("in place", torch.tensor([-1.5, 0.0, 2.0]), 0.2, True, smooth=False)
+
+    kinks = staticmethod(ReLU.kinks)
 
     @staticmethod
     def forward(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> tuple[Tensor, Any]:
@@ -70,6 +76,8 @@ class PReLU(Rule, functions=[F.prelu, Tensor.prelu]):
         yield case("vector", torch.randn(3), torch.tensor([0.25]))
         yield case("number", torch.tensor(-0.7), torch.tensor([0.25]))
         yield case("scalar slope", torch.randn(3, 2), torch.tensor(0.25))
+
+    kinks = staticmethod(ReLU.kinks)
 
     @staticmethod
     def forward(input: Tensor, weight: Tensor) -> tuple[Tensor, Any]:
@@ -106,6 +114,8 @@ class RReLU(Rule, functions=[F.rrelu, torch.rrelu, F.rrelu_], random=True):
         yield case("bounds", torch.randn(3, 2), 0.1, 0.9, False)
         yield case("in place", x, training=True, inplace=True, smooth=False)
 
+    kinks = staticmethod(ReLU.kinks)
+
     @staticmethod
     def forward(
         input: Tensor,
@@ -139,6 +149,10 @@ class Threshold(Rule, functions=[F.threshold, torch.threshold, torch.threshold_]
         yield case("jump", torch.tensor([[-1.5, 0.5, 2.0], [0.3, -0.2, 4.0]]), 0.5, -3.0, smooth=False)
         yield case("smooth", torch.randn(3, 2), threshold=0.1, value=20.0)
         yield case("in place", torch.tensor([0.5, 2.0, -1.0]), 0.5, 1.0, True, smooth=False)
+
+    @staticmethod
+    def kinks(input: Tensor, threshold: float, *args: Any, **kwargs: Any) -> int:
+        return int((input == threshold).sum())
 
     @staticmethod
     def forward(input: Tensor, threshold: float, value: float, inplace: bool = False) -> tuple[Tensor, Any]:

@@ -59,6 +59,12 @@ class MaxUnpool(Rule):
         y = input.new_zeros(*index.shape[:-1], math.prod(shape)).scatter(-1, index, input.flatten(-cls.axes))
         return y.reshape(*y.shape[:-1], *shape), (index, input.shape)
 
+    @classmethod
+    def contract(cls, input: Tensor, indices: Tensor, *args: Any, **kwargs: Any) -> str:
+        planes = indices.flatten(-cls.axes).reshape(-1, math.prod(indices.shape[-cls.axes :])).sort(-1).values
+        twice = (planes[:, 1:] == planes[:, :-1]).any()
+        return "elements of one index get the gradient of that place each" if twice else ""
+
     @staticmethod
     def backward(cache: Any, dy: Tensor) -> Tensor:
         index, shape = cache
