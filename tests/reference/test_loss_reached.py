@@ -55,7 +55,7 @@ def test_a_loss_is_verified(name, reduction, dtype):
     kind, options, arguments = LOSSES[name]
     given = tuple(x.to(dtype) if x.is_floating_point() else x for x in arguments)
     report = check_gradients(kind(reduction=reduction, **options).to(dtype), given)
-    assert report.verdict == "verified", report
+    assert report.verdict in ("verified", "contract"), report
     assert report.coverage["calls"] == 1.0
 
 
@@ -70,7 +70,7 @@ def test_the_mean_over_the_batch_of_a_divergence_is_verified(dtype):
 def test_a_soft_margin_is_verified(reduction, dtype):
     loss = nn.SoftMarginLoss(reduction=reduction)  # torch refuses a gradient of its target
     report = check_gradients(lambda x: loss(x, SIGNS.to(dtype)), X.to(dtype))
-    assert report.verdict == "verified", report
+    assert report.verdict in ("verified", "contract"), report
 
 
 def test_the_reference_of_a_soft_margin_does_not_overflow():
@@ -98,7 +98,7 @@ def test_temporal_classification_is_verified(targets, reduction, dtype):
     torch.manual_seed(0)
     loss = nn.CTCLoss(reduction=reduction)
     report = check_gradients(lambda x: loss(x.log_softmax(-1), targets, *LENGTHS), torch.randn(6, 3, 4, dtype=dtype))
-    assert report.verdict == "verified", report
+    assert report.verdict in ("verified", "contract"), report
     assert report.coverage["calls"] == 1.0
 
 
@@ -122,7 +122,7 @@ def test_a_target_that_no_path_spells_is_no_fault(zero_infinity, dtype):
         lambda x: loss(x.log_softmax(-1), TARGETS % 3, short, LENGTHS[1]), torch.randn(6, 3, 4, dtype=dtype)
     )
     assert report.culprits == []
-    assert not zero_infinity or report.verdict == "verified"
+    assert not zero_infinity or report.verdict in ("verified", "contract")
 
 
 def test_the_contract_of_temporal_classification_is_the_derivative_by_what_is_before_the_softmax():

@@ -41,6 +41,10 @@ class Clamp(Rule, functions=CLAMP):
         yield case("tensors tied", x, x.clone(), smooth=False)
 
     @staticmethod
+    def kinks(input: Tensor, min: Bound = None, max: Bound = None) -> int:
+        return sum(int((input == bound).sum()) for bound in (min, max) if bound is not None)
+
+    @staticmethod
     def forward(input: Tensor, min: Bound = None, max: Bound = None) -> tuple[Tensor, Any]:
         y, below, above = input, torch.zeros_like(input, dtype=torch.bool), torch.zeros_like(input, dtype=torch.bool)
         if min is not None:
@@ -137,6 +141,8 @@ class Minimum(Rule, functions=[torch.minimum, Tensor.minimum]):
     def cases() -> Iterable[Case]:
         return Maximum.cases()
 
+    kinks = staticmethod(Maximum.kinks)
+
     @staticmethod
     def forward(input: Tensor, other: Tensor) -> tuple[Tensor, Any]:
         y, cache = Maximum.forward(-input, -other)
@@ -162,6 +168,12 @@ class AMax(Rule, functions=[torch.amax, Tensor.amax]):
         yield case("kept", torch.randn(2, 3), [0], keepdim=True)
 
     @staticmethod
+    def kinks(input: Tensor, dim: Axes = (), keepdim: bool = False) -> int:
+        axes = reduced_axes(input, dim)
+        winners = (input == AMax.forward(input, dim, True)[0]).sum(axes)
+        return int(winners[winners > 1].sum())
+
+    @staticmethod
     def forward(input: Tensor, dim: Axes = (), keepdim: bool = False) -> tuple[Tensor, Any]:
         axes = reduced_axes(input, dim)
         y = input
@@ -183,6 +195,10 @@ class AMin(Rule, functions=[torch.amin, Tensor.amin]):
     @staticmethod
     def cases() -> Iterable[Case]:
         return AMax.cases()
+
+    @staticmethod
+    def kinks(input: Tensor, dim: Axes = (), keepdim: bool = False) -> int:
+        return AMax.kinks(-input, dim)
 
     @staticmethod
     def forward(input: Tensor, dim: Axes = (), keepdim: bool = False) -> tuple[Tensor, Any]:

@@ -30,6 +30,12 @@ def largest_gradient(cache: Any, dy: Tensor) -> Tensor:
     return windows.add(torch.where(won, dy.reshape(winner.shape), 0))
 
 
+def ties(x: Tensor, windows: Windows) -> int:
+    """How many windows have more than one largest element."""
+    seen = windows.read(x)  # (..., P, K)
+    return int(((seen == seen.amax(-1, keepdim=True)).sum(-1) > 1).sum())
+
+
 def distinct(*shape: int) -> Tensor:
     """Numbers in random order, no two so close that a difference quotient would swap them."""
     return torch.randperm(math.prod(shape)).reshape(shape) / 10
@@ -57,6 +63,19 @@ class MaxPool(Rule):
         yield case("no window behind the end", x, 1, 3, ceil_mode=True)
         yield case("tuples", x, (3, 1, 2)[: cls.axes], (1, 2, 1)[: cls.axes], (1, 0, 1)[: cls.axes])
         yield case("ties", torch.randint(2, x.shape).float(), 3, 1, 1, smooth=False)
+
+    @classmethod
+    def kinks(
+        cls,
+        input: Tensor,
+        kernel_size: Sizes,
+        stride: Sizes = None,
+        padding: Sizes = 0,
+        dilation: Sizes = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> int:
+        return ties(input, sliding(input, cls.axes, kernel_size, stride, padding, dilation, ceil_mode))
 
     @classmethod
     def forward(
@@ -131,6 +150,10 @@ class AdaptiveMaxPool(Rule):
         yield case("more parts than elements", x, 8)
         yield case("tuple", x, (2, 3, 1)[: cls.axes])
         yield case("ties", torch.randint(2, x.shape).float(), 3, smooth=False)
+
+    @classmethod
+    def kinks(cls, input: Tensor, output_size: Sizes, return_indices: bool = False) -> int:
+        return ties(input, adaptive(input, cls.axes, output_size))
 
     @classmethod
     def forward(cls, input: Tensor, output_size: Sizes, return_indices: bool = False) -> tuple[Any, Any]:

@@ -98,6 +98,10 @@ class L1Loss(Rule, functions=[F.l1_loss]):
         yield case("kink", torch.tensor([0.5, -1.0, 2.0]), torch.tensor([0.5, 1.0, 0.0]), smooth=False)
 
     @staticmethod
+    def kinks(input: Tensor, target: Tensor, *args: Any, **kwargs: Any) -> int:
+        return int((input == target).sum())
+
+    @staticmethod
     def forward(
         input: Tensor,
         target: Tensor,
