@@ -132,3 +132,8 @@ def test_a_straight_through_estimator_is_a_contract_for_what_it_estimates():
     report = bptrain.check_gradients(lambda x: x + (x.sign() - x).detach(), torch.randn(4, 3))
     assert report.verdict == "contract"
     assert "torch.Tensor.detach" in report.inputs["input"].fault
+
+
+def test_a_tensor_made_in_the_shape_of_another_is_no_cut():
+    report = checked(lambda y: torch.tanh(y) + y.new_ones(y.shape) + torch.zeros_like(y))
+    assert report.verdict == "verified"

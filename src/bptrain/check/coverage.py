@@ -94,7 +94,7 @@ def table(rows: list[Row]) -> str:
         "Every class of torch.nn that computes, checked on torch's own samples of it (ours where torch has none).",
         "Made by `python -m bptrain.reference`; the error is the largest relative one of any gradient, in float64.",
         "",
-        "| class | samples | verdict | largest error | arbiter |",
+        "| class | option cells tried | verdict | worst error | arbiter |",
         "|---|---|---|---|---|",
     ]
     for row in rows:

@@ -88,7 +88,7 @@ def cuts(recording: Recording) -> list[WiringFault]:
             continue  # integers have no gradient
         entered = [x.variable for x in call.inputs if x.variable in differentiable and x.position in call.wanted]
         entered = entered or [x.variable for x in call.inputs if x.variable in differentiable and not call.grad_mode]
-        if call.differentiable or not entered:
+        if call.differentiable or not entered or _takes_shape_alone(call):
             continue
         if not call.grad_mode and is_in_place(call.function, call.args, call.kwargs):
             continue  # a parameter that is set anew keeps the gradients of its later uses
@@ -107,6 +107,12 @@ def cuts(recording: Recording) -> list[WiringFault]:
         fault = WiringFault(users, where(maker[0]) if maker else flows[entered[0]].name, words, tuple(sorted(behind)))
         found[fault.users, fault.maker, fault.fault] = fault
     return list(found.values())
+
+
+def _takes_shape_alone(call: Call) -> bool:
+    """Whether a function makes a tensor like another one without looking into it, as new_zeros and zeros_like do."""
+    name = call.name.rpartition(".")[2]
+    return name.startswith("new_") or name.endswith("_like")
 
 
 def _matters(tape: Tape, seeds: Iterable[int]) -> set[int]:
