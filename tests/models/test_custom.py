@@ -86,6 +86,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "single.py").write_text("from torch import nn\n\n\ndef make():\n    return nn.Linear(4, 3)\n")
     (tmp_path / "no_syntax.py").write_text("\n\nclass Net(:\n")
     (tmp_path / "raises.py").write_text("import single\n\nscale = 1 / 0\n")
+    (tmp_path / "beside.py").write_text("import raises\n")
     (tmp_path / "needs_more.py").write_text("\nimport no_such_module\n")
     (tmp_path / "leaves.py").write_text("import sys\nsys.exit()\n")
     yield tmp_path
@@ -182,6 +183,7 @@ WRONG = [
     ("own.net:leaving", ["own/net.py:49", "SystemExit"]),
     ("no_syntax:Net", ["can't be imported", "no_syntax.py:3", "SyntaxError"]),
     ("raises:Net", ["can't be imported", "raises.py:3", "ZeroDivisionError: division by zero."]),
+    ("beside:Net", ["can't be imported", "raises.py:3", "ZeroDivisionError"]),
     ("needs_more:Net", ["can't be imported", "needs_more.py:2", "no_such_module"]),
     ("leaves:Net", ["can't be imported", "leaves.py:2", "SystemExit"]),
     ("os:system", ["is a builtin_function_or_method"]),

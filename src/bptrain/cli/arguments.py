@@ -10,7 +10,7 @@ from bptrain.errors import Problem, RequestError, did_you_mean
 
 VERBS = {
     "train": "train a network (the default); with -m, one for each combination of values",
-    "check": "verify the gradients of the composed network on its own data, training nothing",
+    "check": "verify the gradients and a step of the composed network on its own data; nothing is written",
     "runs": "list the runs under outputs/",
 }
 
