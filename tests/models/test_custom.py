@@ -321,3 +321,19 @@ def test_a_shadow_of_the_whole_config_gives_no_trust_either(folder, capsys):
     (folder / "train.yaml").write_text(text.replace("trust: null", "trust: own"))
     assert main([*SHORT, "--config-dir", ".", *words("own.net:Net")]) == 2
     assert "train.yaml:16: trust counts on the command line only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "body, said",
+    [('return x + "1"', "TypeError"), ("return x, x", "gives a tuple"), ("return x", "outputs of shape (2, 4)")],
+)
+def test_a_forward_that_fails_or_gives_something_else_is_one_message(folder, capsys, body, said):
+    (folder / "forward.py").write_text(
+        "from torch import nn\n\n\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        f"        self.layer = nn.Linear(4, 3)\n\n    def forward(self, x):\n        {body}\n"
+    )
+    assert main(["check", "model=custom", "model.path=forward:Net", "trust=forward", "data=iris"]) == 2
+    errors = capsys.readouterr().err
+    assert said in errors
+    assert "Traceback" not in errors
+    assert len(errors.splitlines()) == 1

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bptrain.config.settings import Settings
 from bptrain.data.dataset import Dataset, Part
@@ -140,10 +140,12 @@ def _forward_once(model: nn.Module, part: Part, outputs: int) -> None:
     model.eval()
     try:
         with torch.no_grad():
-            shape = tuple(model(rows).shape)
-    except RuntimeError as error:
-        raise RequestError(Problem("model", f"fails on inputs of shape {tuple(rows.shape)}: {error}")) from error
+            y = model(rows)
+    except Exception as error:  # a module of the user's own can fail in any way
+        said = f"fails on inputs of shape {tuple(rows.shape)}: {error} ({type(error).__name__})"
+        raise RequestError(Problem("model", f"{said}.", "BPTRAIN_TRACEBACK=1 shows where.")) from error
     finally:
         model.train()
-    if shape != (len(rows), outputs):
-        raise RequestError(Problem("model", f"gives outputs of shape {shape}, not {(len(rows), outputs)}."))
+    given = f"outputs of shape {tuple(y.shape)}" if isinstance(y, Tensor) else f"a {type(y).__name__}"
+    if given != f"outputs of shape {(len(rows), outputs)}":
+        raise RequestError(Problem("model", f"gives {given}, not outputs of shape {(len(rows), outputs)}."))
