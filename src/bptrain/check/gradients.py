@@ -112,7 +112,7 @@ def _cut(end: GradientError, fault: WiringFault, missing: bool) -> GradientError
 def _join(exact: GradientError, own: GradientError) -> GradientError:
     """The verdict of both recordings, with the error of the one that is wrong, else of the run's own dtype."""
     shown = exact if failed(exact.verdict) else own
-    return replace(shown, verdict=worst([exact.verdict, own.verdict]))
+    return replace(shown, verdict=worst([exact.verdict, own.verdict]), expected=own.expected)
 
 
 def _join_calls(exact: list[CallReport], own: list[CallReport]) -> list[CallReport]:
