@@ -137,3 +137,15 @@ def test_a_straight_through_estimator_is_a_contract_for_what_it_estimates():
 def test_a_tensor_made_in_the_shape_of_another_is_no_cut():
     report = checked(lambda y: torch.tanh(y) + y.new_ones(y.shape) + torch.zeros_like(y))
     assert report.verdict == "verified"
+
+
+def test_what_is_written_past_autograd_is_a_contract_of_what_it_was_before():
+    def between(y):
+        z = torch.tanh(y)
+        z.data = torch.ones_like(z)
+        return z * z
+
+    report = checked(between)
+    assert report.verdict == "contract"
+    assert "writes past autograd" in report.parameters["first.weight"].fault
+    assert report.parameters["second.weight"].verdict == "verified"

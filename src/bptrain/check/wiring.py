@@ -17,9 +17,9 @@ from torch import Tensor
 from bptrain.check.fault import fault
 from bptrain.check.recording import Recording
 from bptrain.check.tolerance import roundoff
-from bptrain.reference.call import Call
+from bptrain.reference.call import Call, Input
 from bptrain.reference.dtype import cast, is_continuous
-from bptrain.reference.effect import is_in_place
+from bptrain.reference.effect import SET_DATA, is_in_place
 from bptrain.reference.tape import Tape
 
 FACTOR = 8  # so many roundings of the largest of the terms of a sum, for each term, are rounding
@@ -84,14 +84,9 @@ def cuts(recording: Recording) -> list[WiringFault]:
     found: dict[tuple, WiringFault] = {}
     for call in tape.calls:
         outputs = [o.variable for o in call.outputs]
-        if outputs and not any(is_continuous(tape.values[o]) for o in outputs):
-            continue  # integers have no gradient
-        entered = [x.variable for x in call.inputs if x.variable in differentiable and x.position in call.wanted]
-        entered = entered or [x.variable for x in call.inputs if x.variable in differentiable and not call.grad_mode]
-        if call.differentiable or not entered or _takes_shape_alone(call):
+        entered = [x.variable for x in _way_out(call, tape, flows) if x.variable in differentiable]
+        if not entered:
             continue
-        if not call.grad_mode and is_in_place(call.function, call.args, call.kwargs):
-            continue  # a parameter that is set anew keeps the gradients of its later uses
         behind = {name for variable in entered for name in _leaves_behind(variable, flows)} - targets
         lost = not any(flows[o].users for o in outputs)
         behind = behind & missing if lost else behind if any(o in matters for o in outputs) else set()
@@ -99,20 +94,32 @@ def cuts(recording: Recording) -> list[WiringFault]:
             continue
         users = tuple(dict.fromkeys(where(user) for o in outputs for user, _ in flows[o].users))
         maker = flows[entered[0]].maker
-        how = "" if call.grad_mode else ", made under no_grad"
-        words = f"no gradient passes {where(call)}{how}" + (
-            ", whose result leaves the tape's sight" if lost and outputs else ""
-        )
-        words = f"{words}, which makes a number of it" if not outputs else words
+        words = _how(call) + (", whose result leaves the tape's sight" if lost and outputs else "")
         fault = WiringFault(users, where(maker[0]) if maker else flows[entered[0]].name, words, tuple(sorted(behind)))
         found[fault.users, fault.maker, fault.fault] = fault
     return list(found.values())
 
 
-def _takes_shape_alone(call: Call) -> bool:
-    """Whether a function makes a tensor like another one without looking into it, as new_zeros and zeros_like do."""
-    name = call.name.rpartition(".")[2]
-    return name.startswith("new_") or name.endswith("_like")
+def _way_out(call: Call, tape: Tape, flows: dict[int, _Flow]) -> list[Input]:
+    """The inputs whose gradient a call does not pass on although their values matter to it."""
+    name, outputs = call.name.rpartition(".")[2], [tape.values[o.variable] for o in call.outputs]
+    if call.function == SET_DATA:  # which a parameter may be set anew with
+        return call.inputs[:1] if flows[call.inputs[0].variable].maker is not None else []
+    if call.differentiable or name.startswith("new_") or name.endswith("_like"):  # these take a shape alone
+        return []
+    if outputs and not any(is_continuous(value) for value in outputs):  # integers have no gradient
+        return []
+    if call.grad_mode:
+        return [x for x in call.inputs if x.position in call.wanted]
+    # A parameter that is set anew in place keeps the gradients of its later uses.
+    return [] if is_in_place(call.function, call.args, call.kwargs) else call.inputs
+
+
+def _how(call: Call) -> str:
+    if call.function == SET_DATA:
+        return f"{where(call)} writes past autograd"
+    made = "" if call.grad_mode else ", made under no_grad"
+    return f"no gradient passes {where(call)}{made}" + ("" if call.outputs else ", which makes a number of it")
 
 
 def _matters(tape: Tape, seeds: Iterable[int]) -> set[int]:

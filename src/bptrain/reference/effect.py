@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+GET_DATA, SET_DATA = Tensor.data.__get__, Tensor.data.__set__  # type: ignore[attr-defined]
 # Attributes of a tensor that are functions of it; all others are about this very tensor.
 _VIEWS = (Tensor.T, Tensor.mT, Tensor.H, Tensor.mH, Tensor.real, Tensor.imag)
 _ABOUT = {"register_hook", "register_post_accumulate_grad_hook", "retain_grad", "requires_grad_", "backward", "grad"}
@@ -28,3 +29,8 @@ def _last_is_inplace(func: Any, count: int) -> bool:
     """Whether the last of `count` positional arguments is called `inplace`, as in F.relu(x, True)."""
     code = getattr(func, "__code__", None)
     return code is not None and code.co_varnames[:count][-1] == "inplace"
+
+
+def makes_number(func: Any) -> bool:
+    """Whether a function gives the values of a tensor as something that is no tensor."""
+    return getattr(func, "__name__", "") in {"item", "tolist", "numpy", "__float__", "__array__"}

@@ -20,15 +20,11 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from bptrain.reference.call import Call, Hole, Input, Output
 from bptrain.reference.draws import Draws
-from bptrain.reference.effect import is_about_tensor, is_in_place
+from bptrain.reference.effect import GET_DATA, SET_DATA, is_about_tensor, is_in_place, makes_number
 from bptrain.reference.hook import keep, keep_through_view
 from bptrain.reference.memory import Memory, places
 from bptrain.reference.module_path import ModulePath
 from bptrain.reference.source import defined, here
-
-SET_DATA = Tensor.data.__set__  # type: ignore[attr-defined]
-NUMBERS = {"item", "tolist", "numpy", "__float__", "__array__"}
-GET_DATA = Tensor.data.__get__  # type: ignore[attr-defined]
 
 
 class Tape(TorchFunctionMode):
@@ -100,6 +96,11 @@ class Tape(TorchFunctionMode):
                 earlier.twice = True
         if func == GET_DATA and args[0].requires_grad:
             return self._take_data(func, args[0])
+        if func == SET_DATA and args[0].requires_grad:
+            old, result = self.variable(args[0]), func(*args, **kwargs)
+            with torch._C.DisableTorchFunction():
+                self._overwritten(old, args[0])
+            return result
         if is_about_tensor(func) or not any(isinstance(x, Tensor) for x in flat):
             return func(*args, **kwargs)
         source, scope = here()
@@ -145,7 +146,7 @@ class Tape(TorchFunctionMode):
             # One of several results may be on the way to another inside the function (a cell's c to its h): an
             # alias gets only what comes from outside.
             result = tree_map(lambda x: x.view_as(x) if isinstance(x, Tensor) and x.requires_grad else x, result)
-        if getattr(func, "__name__", "") in NUMBERS and call.wanted:
+        if makes_number(func) and call.wanted:
             self.calls.append(call)  # where a value leaves the graph as a number
         elif any(isinstance(x, Tensor) for x in tree_flatten(result)[0]):
             self._leave(call, result)
@@ -243,7 +244,7 @@ class Tape(TorchFunctionMode):
         return variable
 
     def _overwritten(self, old: int, leaf: Tensor) -> int:
-        """The variable of a leaf that was written to behind autograd's back, as if by `leaf.data = ...`."""
+        """The variable of a tensor that was written to behind autograd's back, as by `leaf.data = ...`."""
         args, new = (Input(0, old), Input(1, self._new(leaf))), self._new(leaf)
         self._add(Call(SET_DATA, "torch.Tensor.data", self._path.current, here()[0], args, {}, Output(0, new)))
         return new

@@ -213,6 +213,12 @@ class Pow(Rule, functions=POW):
         yield case("zeros", torch.tensor([0.0, 0.0, 0.4]), torch.tensor([0.0, 2.0, 0.0]), smooth=False)
 
     @staticmethod
+    def kinks(input: Any, exponent: Any) -> int:
+        a, p = torch.as_tensor(input), torch.as_tensor(exponent)
+        jump = (p == 0) & isinstance(exponent, Tensor)  # 0^p is 1 at p = 0 alone
+        return int(((a == 0) & (((p > 0) & (p < 1)) | jump)).sum())
+
+    @staticmethod
     def forward(input: Any, exponent: Any) -> tuple[Tensor, Any]:
         y = torch.pow(input, exponent)
         return y, (input, exponent, y)
@@ -240,6 +246,10 @@ class ReversedPow(Rule, functions=[Tensor.__rpow__]):
     def cases() -> Iterable[Case]:
         yield case("number", torch.tensor([0.7, -1.5, 2.0]), 3)
         yield case("zero", torch.tensor([0.7, 2.0]), 0, smooth=False)
+
+    @staticmethod
+    def kinks(input: Tensor, other: float) -> int:
+        return Pow.kinks(other, input)
 
     @staticmethod
     def forward(input: Tensor, other: float) -> tuple[Any, Any]:

@@ -44,6 +44,12 @@ class MultiMarginLoss(Rule, functions=[F.multi_margin_loss]):
         yield case("kink", torch.tensor([[0.0, 1.0, 2.0]]), torch.tensor([1]), smooth=False)
 
     @staticmethod
+    def kinks(input: Tensor, target: Tensor, p: int = 1, margin: float = 1.0, *args: Any, **kwargs: Any) -> int:
+        right = target.reshape(*input.shape[:-1], 1)  # (B, 1)
+        other = torch.ones_like(input).scatter(-1, right, 0)
+        return int((other * (margin - input.gather(-1, right) + input == 0)).sum()) if p == 1 else 0
+
+    @staticmethod
     def forward(
         input: Tensor,
         target: Tensor,
@@ -72,6 +78,13 @@ class MultiMarginLoss(Rule, functions=[F.multi_margin_loss]):
         return dx.scatter_add(-1, right, -dx.sum(-1, keepdim=True))
 
 
+def _pairs(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """How often each class is listed as right (B, C), and 1 - x_j + x_i of all pairs (B, C, C): right, wrong."""
+    listed = torch.cumprod((target >= 0).to(x.dtype), -1)
+    times = torch.zeros_like(x).scatter_add(-1, target.clamp(min=0), listed)
+    return times, 1 - x.unsqueeze(-1) + x.unsqueeze(-2)
+
+
 class MultiLabelMarginLoss(Rule, functions=[F.multilabel_margin_loss]):
     """l = (1 / C) sum over right classes j and wrong classes i of max(1 - x_j + x_i, 0).
 
@@ -90,6 +103,11 @@ class MultiLabelMarginLoss(Rule, functions=[F.multilabel_margin_loss]):
         yield case("kink", torch.tensor([0.0, 1.0]), torch.tensor([1, -1]), smooth=False)
 
     @staticmethod
+    def kinks(input: Tensor, target: Tensor, *args: Any, **kwargs: Any) -> int:
+        times, z = _pairs(input, target)
+        return int((times.unsqueeze(-1) * (times == 0).unsqueeze(-2) * (z == 0)).sum())
+
+    @staticmethod
     def forward(
         input: Tensor,
         target: Tensor,
@@ -97,9 +115,7 @@ class MultiLabelMarginLoss(Rule, functions=[F.multilabel_margin_loss]):
         reduce: bool | None = None,
         reduction: str = "mean",
     ) -> tuple[Tensor, Any]:
-        listed = torch.cumprod((target >= 0).to(input.dtype), -1)
-        times = torch.zeros_like(input).scatter_add(-1, target.clamp(min=0), listed)  # (B, C)
-        z = 1 - input.unsqueeze(-1) + input.unsqueeze(-2)  # (B, C, C): right, wrong
+        times, z = _pairs(input, target)
         share = times.unsqueeze(-1) * (times == 0).unsqueeze(-2) * (z > 0) / input.shape[-1]
         terms = (share * z).sum((-2, -1))  # (B)
         reduction = reduction_name(size_average, reduce, reduction)

@@ -177,6 +177,11 @@ class BinaryCrossEntropy(Rule, functions=[F.binary_cross_entropy], inexact=1e-7,
         yield case("ends", *ends, smooth=False)
 
     @staticmethod
+    def contract(input: Tensor, *args: Any, **kwargs: Any) -> str:
+        end = bool((input * (1 - input) < 1e-12).any())
+        return "x (1 - x) counts as 1e-12 at the ends, also where the cut-off log is flat" if end else ""
+
+    @staticmethod
     def forward(
         input: Tensor,
         target: Tensor,

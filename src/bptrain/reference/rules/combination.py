@@ -82,6 +82,10 @@ class Hypot(Rule, functions=[torch.hypot, Tensor.hypot, Tensor.hypot_]):
         yield case("large", torch.tensor([1e200, -3.0], dtype=torch.float64), torch.tensor([1.0, 0.0]), smooth=False)
 
     @staticmethod
+    def kinks(input: Tensor, other: Tensor) -> int:
+        return int(((input == 0) & (other == 0)).sum())
+
+    @staticmethod
     def forward(input: Tensor, other: Tensor) -> tuple[Tensor, Any]:
         size = torch.maximum(input.abs(), other.abs())
         large = torch.where((size == 0) | size.isinf(), 1, size)
@@ -104,6 +108,10 @@ class CopySign(Rule, functions=[torch.copysign, Tensor.copysign, Tensor.copysign
         yield case("zeros", torch.tensor([0.0, 1.5, -2.0]), torch.tensor([-1.0, -0.0, 0.0]), smooth=False)
 
     @staticmethod
+    def kinks(input: Tensor, other: Operand) -> int:
+        return int((input == 0).sum())
+
+    @staticmethod
     def forward(input: Tensor, other: Operand) -> tuple[Tensor, Any]:
         b = torch.as_tensor(other, dtype=input.dtype, device=input.device)
         sign = torch.where((b < 0) | ((b == 0) & (1 / b < 0)), -1, 1)
@@ -123,6 +131,8 @@ class FloatPower(Rule, functions=[torch.float_power, Tensor.float_power]):
         yield case("tensor", torch.tensor([[0.5, 1.7, 2.0]]), torch.tensor([2.0, -0.5, 0.3]))
         yield case("number", torch.tensor([-1.5, 0.3]), 3)
         yield case("number left", 2.5, torch.tensor([-1.5, 0.3]), function=torch.float_power)
+
+    kinks = staticmethod(Pow.kinks)
 
     @staticmethod
     def forward(input: Any, exponent: Any) -> tuple[Tensor, Any]:

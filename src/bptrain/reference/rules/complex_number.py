@@ -141,6 +141,10 @@ class Angle(Rule, functions=[torch.angle, Tensor.angle], complex=True):
         yield case("real", torch.tensor([-1.5, 2.0]))
 
     @staticmethod
+    def kinks(input: Tensor) -> int:
+        return int((input == 0).sum())
+
+    @staticmethod
     def forward(input: Tensor) -> tuple[Tensor, Any]:
         a, b = real(input), imaginary(input) if input.is_complex() else torch.zeros_like(input)
         return torch.atan2(b, a), (a, b, input.is_complex())

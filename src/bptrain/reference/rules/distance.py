@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bptrain.reference.rule import Case, Rule, case, sum_to
-from bptrain.reference.rules.norm import vector_norm, vector_norm_gradient
+from bptrain.reference.rules.norm import norm_kinks, vector_norm, vector_norm_gradient
 
 
 def distance(u: Tensor, p: float) -> tuple[Tensor, Tensor]:
@@ -46,8 +46,12 @@ class PairwiseDistance(Rule, functions=[F.pairwise_distance]):
         yield case("Euclidean", a, b)
         for p in (1.0, 3.0, 0.5, torch.inf):
             yield case(f"order {p}", a, b, p, 0.01, True)
-        yield case("of vectors", b[0], b, eps=0.0)
+        yield case("of vectors", a[0, 0], b, eps=0.0)
         yield case("of equals", b, b.clone(), eps=0, smooth=False)
+
+    @staticmethod
+    def kinks(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> int:
+        return int(norm_kinks(x1 - x2 + eps, float(p), -1).sum())
 
     @staticmethod
     def forward(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> tuple[Tensor, Any]:
@@ -84,6 +88,12 @@ class CDist(Rule, functions=[torch.cdist]):
             yield case(f"order {p}, kinks", same, same[[1, 1, 0]], p, smooth=False)
 
     @staticmethod
+    def kinks(x1: Tensor, x2: Tensor, p: float = 2.0, *args: Any, **kwargs: Any) -> int:
+        if 1 < p < math.inf:  # without the differences of all pairs in memory
+            return int((torch.cdist(x1, x2, p, "donot_use_mm_for_euclid_dist") == 0).sum())
+        return int(norm_kinks(x1[..., None, :] - x2[..., None, :, :], float(p), -1).sum())
+
+    @staticmethod
     def forward(
         x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary"
     ) -> tuple[Tensor, Any]:
@@ -117,6 +127,11 @@ class PDist(Rule, functions=[F.pdist]):
         kinks = torch.tensor([[1.0, -2.0, 1.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [2.0, -2.0, 0.0]])
         for p in (0.5, 1.0, 1.5, 2.0, 3.0, torch.inf):
             yield case(f"order {p}, kinks", kinks, p=p, smooth=False)
+
+    @staticmethod
+    def kinks(input: Tensor, p: float = 2.0) -> int:
+        i, j = torch.ones(len(input), len(input), device=input.device).triu(1).nonzero().unbind(1)
+        return int(norm_kinks(input[i] - input[j], float(p), -1).sum())
 
     @staticmethod
     def forward(input: Tensor, p: float = 2.0) -> tuple[Tensor, Any]:

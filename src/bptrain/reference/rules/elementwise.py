@@ -81,6 +81,8 @@ class Sqrt(Rule, functions=[torch.sqrt, Tensor.sqrt, torch.sqrt_, Tensor.sqrt_])
         yield case("positive", torch.tensor([[0.5, 1.0, 40.0]]))
         yield case("zero", torch.tensor([0.0, 1.0]), smooth=False)
 
+    kinks = staticmethod(Abs.kinks)
+
     @staticmethod
     def forward(input: Tensor) -> tuple[Tensor, Any]:
         y = input.sqrt()

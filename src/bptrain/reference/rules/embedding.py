@@ -59,10 +59,13 @@ class Embedding(Rule, functions=[F.embedding]):
         sparse: bool = False,
     ) -> str:
         padded = padding_idx is not None and bool((input == padding_idx % len(weight)).any())
+        index = input.reshape(-1)
+        renormed = max_norm is not None and not torch.equal(shortened(index, weight, max_norm, norm_type), weight)
+        twice = scale_grad_by_freq and bool((occurrences(index, weight) > 1).any())
         parts = {
             f"row {padding_idx}, the padding, gets no gradient": padded,
-            "the renormalisation by max_norm is not differentiated": max_norm is not None,
-            "gradients are divided by how often a row is picked": scale_grad_by_freq,
+            "the renormalisation by max_norm is not differentiated": renormed,
+            "gradients are divided by how often a row is picked": twice,
         }
         return "; ".join(words for words, applies in parts.items() if applies)
 

@@ -81,6 +81,15 @@ class EmbeddingBag(Rule, functions=[F.embedding_bag]):
         return Embedding.contract(input, weight, None, max_norm, norm_type, scale_grad_by_freq)
 
     @staticmethod
+    def kinks(*args: Any, **kwargs: Any) -> int:
+        y, (_, row, member, rows, share, *_) = EmbeddingBag.forward(*args, **kwargs)
+        if share.shape != rows.shape:  # no maximum
+            return 0
+        winner = (share * row[..., None]).sum(1, keepdim=True)  # (B, 1, D)
+        other = member[..., None] & (row[..., None] != winner)
+        return int(((rows == y[:, None]) & other).any(1).sum())
+
+    @staticmethod
     def forward(
         input: Tensor,
         weight: Tensor,

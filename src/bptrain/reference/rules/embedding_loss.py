@@ -14,10 +14,17 @@ from torch import Tensor, nn
 
 from bptrain.reference.rule import Case, Rule, case, sum_to
 from bptrain.reference.rules.loss_reduction import reduced, reduction_name, term_gradient
-from bptrain.reference.rules.norm import vector_norm, vector_norm_gradient
+from bptrain.reference.rules.norm import norm_kinks, vector_norm, vector_norm_gradient
 
 REDUCTIONS = ("mean", "sum", "none")
 TINY = 9.999999960041972e-13  # 1e-12 as a float32, which is how torch keeps it
+
+
+def _cosine(x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """n1, n2, sqrt(n1 n2) and c of `CosineEmbeddingLoss`."""
+    n1, n2 = ((x**2).sum(-1) + TINY for x in (x1, x2))
+    root = (n1 * n2) ** 0.5
+    return n1, n2, root, (x1 * x2).sum(-1) / root
 
 
 class CosineEmbeddingLoss(Rule, functions=[F.cosine_embedding_loss], cancels=True):
@@ -42,6 +49,11 @@ class CosineEmbeddingLoss(Rule, functions=[F.cosine_embedding_loss], cancels=Tru
         yield case("zero vector", torch.zeros(1, 2), torch.ones(1, 2), torch.tensor([1.0]), smooth=False)
 
     @staticmethod
+    def kinks(input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0, *args: Any, **kwargs: Any) -> int:
+        c = _cosine(input1, input2)[-1]
+        return int(((target == -1) & (c == margin)).sum())
+
+    @staticmethod
     def forward(
         input1: Tensor,
         input2: Tensor,
@@ -51,9 +63,7 @@ class CosineEmbeddingLoss(Rule, functions=[F.cosine_embedding_loss], cancels=Tru
         reduce: bool | None = None,
         reduction: str = "mean",
     ) -> tuple[Tensor, Any]:
-        n1, n2 = ((x**2).sum(-1) + TINY for x in (input1, input2))
-        root = (n1 * n2) ** 0.5
-        c = (input1 * input2).sum(-1) / root
+        n1, n2, root, c = _cosine(input1, input2)
         terms = torch.where(target == 1, 1 - c, torch.where(target == -1, (c - margin).clamp(min=0), 0))
         slope = ((target == -1) & (c >= margin)).to(c.dtype) - (target == 1).to(c.dtype)
         reduction = reduction_name(size_average, reduce, reduction)
@@ -79,6 +89,18 @@ def _triplet(
     own = (far[0] < other[0]).to(z.dtype) + (far[0] == other[0]).to(z.dtype) / 2 if swap else torch.ones_like(z)
     y = reduced(z.clamp(min=0), reduction, z.numel())
     return y, (near[1], far[1], other[1], z, own, reduction, (a.shape, p.shape, n.shape))
+
+
+def _triplet_kinks(a: Tensor, p: Tensor, n: Tensor, margin: float, swap: bool, order: float, eps: float) -> int:
+    """The z = 0, the two equal distances of a swap, and the kinks of the norms that z > 0 lets through."""
+    distances, kinks = [], []
+    for u in (a - p + eps, a - n + eps, p - n + eps):
+        distances.append(vector_norm(u, order, -1, False)[0])
+        kinks.append(norm_kinks(u, order, -1).squeeze(-1))
+    near, far, other = distances
+    z = margin + near - (torch.minimum(far, other) if swap else far)
+    used = kinks[0] + kinks[1] * (not swap or far <= other) + kinks[2] * (other <= far) * swap
+    return int((z == 0).sum() + ((used + (far == other) * swap) * (z > 0)).sum())
 
 
 def _triplet_back(cache: Any, dy: Tensor) -> tuple[Tensor, ...]:
@@ -117,6 +139,20 @@ class TripletMarginLoss(Rule, functions=[F.triplet_margin_loss], cancels=True):
         yield case("kink", *line, eps=0.0, smooth=False)
 
     @staticmethod
+    def kinks(
+        anchor: Tensor,
+        positive: Tensor,
+        negative: Tensor,
+        margin: float = 1.0,
+        p: float = 2,
+        eps: float = 1e-6,
+        swap: bool = False,
+        *args: Any,
+        **kwargs: Any,
+    ) -> int:
+        return _triplet_kinks(anchor, positive, negative, margin, swap, p, eps)
+
+    @staticmethod
     def forward(
         anchor: Tensor,
         positive: Tensor,
@@ -137,6 +173,15 @@ class TripletMarginLoss(Rule, functions=[F.triplet_margin_loss], cancels=True):
         return _triplet_back(cache, dy)
 
 
+def _distance_options(function: Callable | None) -> tuple[float, float, bool]:
+    """Order, eps and keepdim of a distance; raises TypeError for one that torch does not show."""
+    if function in (None, torch.pairwise_distance):
+        return 2.0, 1e-6, False
+    if isinstance(function, nn.PairwiseDistance):
+        return function.norm, function.eps, function.keepdim
+    raise TypeError("a distance function of the user's")
+
+
 class TripletMarginWithDistanceLoss(Rule, functions=[F.triplet_margin_with_distance_loss], cancels=True):
     """`TripletMarginLoss` with a distance of one's own: the Euclidean one without any, or an nn.PairwiseDistance.
 
@@ -153,6 +198,20 @@ class TripletMarginWithDistanceLoss(Rule, functions=[F.triplet_margin_with_dista
         yield case("module", a, p, n, distance_function=module, margin=2.0, reduction="none")
 
     @staticmethod
+    def kinks(
+        anchor: Tensor,
+        positive: Tensor,
+        negative: Tensor,
+        *,
+        distance_function: Callable | None = None,
+        margin: float = 1.0,
+        swap: bool = False,
+        reduction: str = "mean",
+    ) -> int:
+        order, eps, _ = _distance_options(distance_function)
+        return _triplet_kinks(anchor, positive, negative, margin, swap, order, eps)
+
+    @staticmethod
     def forward(
         anchor: Tensor,
         positive: Tensor,
@@ -163,13 +222,7 @@ class TripletMarginWithDistanceLoss(Rule, functions=[F.triplet_margin_with_dista
         swap: bool = False,
         reduction: str = "mean",
     ) -> tuple[Tensor, Any]:
-        options: tuple[float, float, bool]
-        if distance_function in (None, torch.pairwise_distance):
-            options = 2.0, 1e-6, False
-        elif isinstance(distance_function, nn.PairwiseDistance):
-            options = distance_function.norm, distance_function.eps, distance_function.keepdim
-        else:
-            raise TypeError("a distance function of the user's")
+        options = _distance_options(distance_function)
         return _triplet(anchor, positive, negative, margin, swap, reduction, *options)
 
     @staticmethod

@@ -31,6 +31,10 @@ class ELU(Rule, functions=[F.elu, F.elu_]):
         yield case("in place", torch.tensor([-1.3, 0.2]), inplace=True)
 
     @staticmethod
+    def kinks(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> int:
+        return int((input == 0).sum()) if alpha != 1 else 0
+
+    @staticmethod
     def forward(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> tuple[Tensor, Any]:
         left = input.clamp(max=0)  # of the branch that counts, so that exp can't overflow
         y = torch.where(input > 0, input, alpha * torch.expm1(left))
@@ -53,6 +57,10 @@ class SELU(Rule, functions=[F.selu, torch.selu, torch.selu_]):
         yield case("both tails", torch.tensor([[-50.0, -1.3, -0.1], [0.2, 3.0, 800.0]]))
         yield case("kink", torch.tensor([-1.3, 0.0, 2.0]), smooth=False)
         yield case("in place", torch.tensor([-1.3, 0.2]), inplace=True)
+
+    @staticmethod
+    def kinks(input: Tensor, inplace: bool = False) -> int:
+        return int((input == 0).sum())
 
     @staticmethod
     def forward(input: Tensor, inplace: bool = False) -> tuple[Tensor, Any]:

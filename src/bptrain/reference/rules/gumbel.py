@@ -28,6 +28,10 @@ class GumbelSoftmax(Rule, functions=[F.gumbel_softmax], random=True, cancels=Tru
         yield case("hard", torch.randn(2, 3), tau=2, hard=True, smooth=False)
 
     @staticmethod
+    def contract(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> str:
+        return "hard: the gradient is that of the soft y, straight through" if hard else ""
+
+    @staticmethod
     def forward(
         logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1, *, again: Callable
     ) -> tuple[Tensor, Any]:

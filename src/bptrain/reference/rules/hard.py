@@ -80,6 +80,10 @@ class Hardsigmoid(Rule, functions=[F.hardsigmoid], inexact=1e-7):
         yield case("in place", kinks, inplace=True, smooth=False)
 
     @staticmethod
+    def kinks(input: Tensor, inplace: bool = False) -> int:
+        return Hardtanh.kinks(input, -3.0, 3.0)
+
+    @staticmethod
     def forward(input: Tensor, inplace: bool = False) -> tuple[Tensor, Any]:
         return (input + 3).clamp(0, 6) / 6, (input > -3) & (input < 3)
 
@@ -100,6 +104,10 @@ class Hardswish(Rule, functions=[F.hardswish]):
         yield case("kinks", torch.tensor([[-4.0, -3.0, 0.0], [1.3, 3.0, 3.5]]), smooth=False)
         yield case("smooth", torch.tensor([-4.0, -2.9, 0.7, 3.1]))
         yield case("in place", torch.tensor([-3.0, 1.0, 3.0]), inplace=True, smooth=False)
+
+    @staticmethod
+    def kinks(input: Tensor, inplace: bool = False) -> int:
+        return Hardtanh.kinks(input, -3.0, 3.0)
 
     @staticmethod
     def forward(input: Tensor, inplace: bool = False) -> tuple[Tensor, Any]:

@@ -74,6 +74,10 @@ class Acosh(Sloped, functions=spellings("acosh", "arccosh", in_place=False)):
         yield case("above 1", torch.tensor([[1.1, 2.0, 30.0]]))
 
     @staticmethod
+    def kinks(input: Tensor) -> int:
+        return int((input == 1).sum())
+
+    @staticmethod
     def forward(input: Tensor) -> tuple[Tensor, Any]:
         root = (input * input - 1).sqrt()
         return torch.log1p(input - 1 + root), 1 / root

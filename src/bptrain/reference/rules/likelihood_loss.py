@@ -49,8 +49,19 @@ class GaussianNLLLoss(Rule, functions=[F.gaussian_nll_loss]):
         eps: float = 1e-6,
         reduction: str = "mean",
     ) -> str:
-        below = bool((torch.as_tensor(var) < eps).any())
+        below = isinstance(var, Tensor) and bool((var < eps).any())
         return "a variance below eps gets the gradient that one of eps would" if below else ""
+
+    @staticmethod
+    def kinks(
+        input: Tensor,
+        target: Tensor,
+        var: Tensor | float,
+        full: bool = False,
+        eps: float = 1e-6,
+        reduction: str = "mean",
+    ) -> int:
+        return int((var == eps).sum()) if isinstance(var, Tensor) else 0
 
     @staticmethod
     def forward(
@@ -95,6 +106,12 @@ class PoissonNLLLoss(Rule, functions=[F.poisson_nll_loss]):
         yield case("full, kinks", x[0], torch.tensor([0.5, 1.0, 2.0]), full=True, smooth=False)
         yield case("broadcast target", x, t[:1, :1], reduction="none")
         yield case("broadcast input", x[:1], t)
+
+    @staticmethod
+    def kinks(
+        input: Tensor, target: Tensor, log_input: bool = True, full: bool = False, *args: Any, **kwargs: Any
+    ) -> int:
+        return int((target == 1).sum()) if full else 0
 
     @staticmethod
     def forward(

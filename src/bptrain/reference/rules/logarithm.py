@@ -65,6 +65,10 @@ class Logit(Sloped, functions=spellings("logit")):
         yield case("eps by name", torch.tensor([0.02, 0.3]), eps=0.1, function=torch.logit)
 
     @staticmethod
+    def kinks(input: Tensor, eps: float | None = None) -> int:
+        return int(((input == eps) | (input == 1 - eps)).sum()) if eps is not None else 0
+
+    @staticmethod
     def forward(input: Tensor, eps: float | None = None) -> tuple[Tensor, Any]:
         low, high = (0.0, 1.0) if eps is None else (eps, 1 - eps)
         beyond = (input < low) | (input > high)
@@ -127,6 +131,10 @@ class XLogY(Rule, functions=spellings("xlogy")):
         yield case("zeros", torch.zeros(2), torch.tensor([-0.5, 2.0]), smooth=False, function=torch.special.xlogy)
 
     @staticmethod
+    def kinks(input: Any, other: Any) -> int:
+        return int(((torch.as_tensor(input) == 0) & (torch.as_tensor(other) <= 0)).sum())
+
+    @staticmethod
     def forward(input: Any, other: Any) -> tuple[Tensor, Any]:
         like = input if isinstance(input, Tensor) else other
         a, b = (torch.as_tensor(x, dtype=like.dtype, device=like.device) for x in (input, other))
@@ -146,6 +154,10 @@ class XLog1PY(Rule, functions=[torch.special.xlog1py]):
     def cases() -> Iterable[Case]:
         yield case("signs", torch.tensor([[-1.5, 0.3, 2.0]]), torch.tensor([-0.5, 0.7, 40.0]))
         yield case("zeros", torch.zeros(2), torch.tensor([-1.5, 2.0]), smooth=False)
+
+    @staticmethod
+    def kinks(input: Any, other: Any) -> int:
+        return int(((torch.as_tensor(input) == 0) & (torch.as_tensor(other) <= -1)).sum())
 
     @staticmethod
     def forward(input: Tensor, other: Tensor) -> tuple[Tensor, Any]:

@@ -37,6 +37,10 @@ class HingeEmbeddingLoss(Rule, functions=[F.hinge_embedding_loss]):
         yield case("kink", torch.tensor([0.5, 1.0]), torch.tensor([-1.0, -1.0]), 0.5, smooth=False)
 
     @staticmethod
+    def kinks(input: Tensor, target: Tensor, margin: float = 1.0, *args: Any, **kwargs: Any) -> int:
+        return int(((target != 1) & (input == margin)).sum())
+
+    @staticmethod
     def forward(
         input: Tensor,
         target: Tensor,
@@ -70,6 +74,10 @@ class MarginRankingLoss(Rule, functions=[F.margin_ranking_loss]):
         yield case("margin", torch.randn(2, 3), torch.randn(2, 3), SIGNS.clone(), 0.7)
         yield case("broadcast", torch.randn(2, 1), torch.randn(1, 3), SIGNS.clone(), 0.7)
         yield case("kink", torch.tensor([0.5]), torch.tensor([0.5]), torch.tensor([1.0]), smooth=False)
+
+    @staticmethod
+    def kinks(input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0, *args: Any, **kwargs: Any) -> int:
+        return int((target * (input1 - input2) == margin).sum())
 
     @staticmethod
     def forward(

@@ -31,9 +31,11 @@ def largest_gradient(cache: Any, dy: Tensor) -> Tensor:
 
 
 def ties(x: Tensor, windows: Windows) -> int:
-    """How many windows have more than one largest element."""
+    """How many windows have more than one largest element; what stands for one outside is no other element."""
     seen = windows.read(x)  # (..., P, K)
-    return int(((seen == seen.amax(-1, keepdim=True)).sum(-1) > 1).sum())
+    best = seen.max(-1, keepdim=True)
+    other = windows.index != windows.index.expand(seen.shape).gather(-1, best.indices)
+    return int(((seen == best.values) & other).any(-1).sum())
 
 
 def distinct(*shape: int) -> Tensor:

@@ -99,6 +99,12 @@ class Std(Rule, functions=[torch.std, Tensor.std]):
         return _cases()
 
     @staticmethod
+    def kinks(
+        input: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+    ) -> int:
+        return int((moments(input, dim, unbiased, correction).variance == 0).sum())
+
+    @staticmethod
     def forward(
         input: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
     ) -> tuple[Tensor, Any]:
@@ -135,6 +141,8 @@ class StdMean(Rule, functions=[torch.std_mean]):
     @staticmethod
     def cases() -> Iterable[Case]:
         return _cases()
+
+    kinks = staticmethod(Std.kinks)
 
     @staticmethod
     def forward(

@@ -41,6 +41,22 @@ def vector_norm_gradient(cache: Any, dy: Tensor) -> Tensor:
     return keep_axes(dy, x, dim) * slope
 
 
+def norm_kinks(x: Tensor, p: float, dim: Axes) -> Tensor:
+    """How many kinks each p-norm of x along the axes `dim`, kept as axes of size 1, sits on.
+
+    They are the zero vector, for p <= 1 each x_k = 0, and for p = inf several largest |x_k| too.
+    """
+    axes = reduced_axes(x, dim)
+    zero = (x == 0).sum(axes, keepdim=True)
+    if math.isinf(p):
+        size = x.abs()
+        extreme = size.amax(axes, keepdim=True) if p > 0 else size.amin(axes, keepdim=True)
+        return (((size == extreme).sum(axes, keepdim=True) > 1) | (extreme == 0)).long()
+    if p <= 1:
+        return zero * (p != 0)
+    return (zero == x.numel() // zero.numel()).long()
+
+
 def _power(p: Any, matrix: bool) -> float:
     """The p of a call; raises TypeError for a norm of a matrix that is not the root of the sum of squares."""
     if p is None or p == "fro":
@@ -66,6 +82,10 @@ class VectorNorm(Rule, functions=[torch.linalg.vector_norm]):
             yield case(f"order {order}, kinks", kinks, ord=order, dim=1, smooth=False)
 
     @staticmethod
+    def kinks(x: Tensor, ord: float = 2, dim: Axes = None, *args: Any, **kwargs: Any) -> int:
+        return int(norm_kinks(x, float(ord), dim).sum())
+
+    @staticmethod
     def forward(
         x: Tensor, ord: float = 2, dim: Axes = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
     ) -> tuple[Tensor, Any]:
@@ -85,6 +105,10 @@ class Norm(Rule, functions=[torch.norm, Tensor.norm]):
         yield case("sum of sizes", torch.randn(2, 3), 1, -1)
         yield case("matrix", torch.randn(2, 3, 4), dim=(0, 2), keepdim=True)
         yield case("zero vector", torch.zeros(3), smooth=False)
+
+    @staticmethod
+    def kinks(input: Tensor, p: Any = "fro", dim: Axes = None, *args: Any, **kwargs: Any) -> int:
+        return int(norm_kinks(input, _power(p, matrix=False), dim).sum())
 
     @staticmethod
     def forward(
@@ -112,6 +136,10 @@ class LinalgNorm(Rule, functions=[torch.linalg.norm]):
         yield case("vectors", torch.randn(2, 3), 1, 1)
         yield case("Frobenius", torch.randn(2, 3, 4), "fro", (0, 2), keepdim=True)
         yield case("matrix without order", torch.randn(2, 3, 4), dim=(0, 1))
+
+    @staticmethod
+    def kinks(A: Tensor, ord: Any = None, dim: Axes = None, *args: Any, **kwargs: Any) -> int:
+        return int(norm_kinks(A, _power(ord, matrix=False), dim).sum())
 
     @staticmethod
     def forward(

@@ -24,6 +24,16 @@ def _places(x: Tensor, own: Tensor, read: Tensor, dim: int) -> Tensor:
     return torch.where(x.gather(dim, read) == x.gather(dim, own), read, own)
 
 
+def tied(x: Tensor, dim: int, descending: bool = False) -> Tensor:
+    """Whether each element of x, once sorted along `dim`, equals another one, so that either could stand there."""
+    if x.dim() == 0:
+        return x.new_zeros(1, dtype=torch.bool)
+    y = x.sort(dim=dim, descending=descending).values
+    equal = y.narrow(dim, 1, y.shape[dim] - 1) == y.narrow(dim, 0, y.shape[dim] - 1)
+    end = torch.zeros_like(y.narrow(dim, 0, 1), dtype=torch.bool)
+    return torch.cat([equal, end], dim) | torch.cat([end, equal], dim)
+
+
 class Ordered(Rule):
     """The rules that give elements along an axis and their indices, both in the cache's terms."""
 
@@ -55,6 +65,10 @@ class Sort(Ordered, functions=[torch.sort, Tensor.sort], random=True):
         yield case("scalar", torch.randn(()))
 
     @staticmethod
+    def kinks(input: Tensor, dim: int = -1, *args: Any, **kwargs: Any) -> int:
+        return int(tied(input, dim).sum())
+
+    @staticmethod
     def forward(
         input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False, again: Callable
     ) -> tuple[Any, Any]:
@@ -69,6 +83,10 @@ class MSort(Ordered, functions=[torch.msort, Tensor.msort]):
     @staticmethod
     def cases() -> Iterable[Case]:
         yield case("matrix", torch.randn(4, 3))
+
+    @staticmethod
+    def kinks(input: Tensor) -> int:
+        return int(tied(input, 0).sum())
 
     @staticmethod
     def forward(input: Tensor) -> tuple[Tensor, Any]:
@@ -90,6 +108,10 @@ class TopK(Ordered, functions=[torch.topk, Tensor.topk], random=True):
         yield case("smallest", torch.randn(4, 3), 3, 0, False)
         yield case("ties", TIES, 2, smooth=False)
         yield case("all, unsorted", torch.randn(2, 4), k=4, sorted=False)
+
+    @staticmethod
+    def kinks(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> int:
+        return int(tied(input, dim, largest).narrow(dim, 0, k).sum())
 
     @staticmethod
     def forward(
@@ -115,6 +137,10 @@ class KthValue(Ordered, functions=[torch.kthvalue, Tensor.kthvalue], random=True
         yield case("ties", TIES, 3, smooth=False)
 
     @staticmethod
+    def kinks(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> int:
+        return int(tied(input, dim).narrow(dim, k - 1, 1).sum())
+
+    @staticmethod
     def forward(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, again: Callable) -> tuple[Any, Any]:
         read = again(input, k, dim, True)[1]
         own = read if input.dim() == 0 else input.sort(dim=dim, stable=True).indices.narrow(dim, k - 1, 1)
@@ -134,6 +160,11 @@ class Median(Rule, functions=[torch.median, Tensor.median], random=True):
         yield case("kept", torch.randn(4, 3), dim=0, keepdim=True)
         yield case("ties", TIES, -1, smooth=False)
         yield case("all, ties", TIES, smooth=False)
+
+    @staticmethod
+    def kinks(input: Tensor, dim: int | None = None, keepdim: bool = False) -> int:
+        x, axis = (input.reshape(-1), 0) if dim is None else (input, dim)
+        return KthValue.kinks(x, (x.shape[axis] + 1) // 2 if x.dim() else 1, axis)
 
     @staticmethod
     def forward(input: Tensor, dim: int | None = None, keepdim: bool = False, *, again: Callable) -> tuple[Any, Any]:
@@ -160,6 +191,10 @@ class Mode(Ordered, functions=[torch.mode, Tensor.mode], random=True):
         yield case("all once", torch.randn(2, 3))
         yield case("ties", TIES, -1, True, smooth=False)
         yield case("first axis", TIES.t(), dim=0, smooth=False)
+
+    @staticmethod
+    def kinks(input: Tensor, dim: int = -1, keepdim: bool = False) -> int:
+        return int(tied(input, dim).any(dim).sum())
 
     @staticmethod
     def forward(input: Tensor, dim: int = -1, keepdim: bool = False, *, again: Callable) -> tuple[Any, Any]:

@@ -71,6 +71,11 @@ class AMinMax(Rule, functions=[torch.aminmax, Tensor.aminmax]):
         yield case("axis", torch.randn(2, 3), dim=0, keepdim=True)
 
     @staticmethod
+    def kinks(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> int:
+        axes = () if dim is None else dim
+        return AMin.kinks(input, axes) + AMax.kinks(input, axes)
+
+    @staticmethod
     def forward(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> tuple[Any, Any]:
         axes = () if dim is None else dim
         smallest, below = AMin.forward(input, axes, keepdim)
@@ -98,6 +103,13 @@ class Quantile(Rule, functions=[torch.quantile, Tensor.quantile]):
         yield case("kept", x, 0.7, dim=0, keepdim=True)
         for interpolation in ("lower", "higher", "nearest", "midpoint"):
             yield case(interpolation, x, 0.3, 1, interpolation=interpolation)
+
+    @staticmethod
+    def kinks(*args: Any, **kwargs: Any) -> int:
+        _, (_, _, row, places, weights) = Quantile.forward(*args, **kwargs)
+        times = (row[..., None, :] == row.gather(-1, places)[..., None]).sum(-1)  # (..., 2 Q)
+        below, above = ((times > 1) & (weights > 0)).chunk(2, -1)
+        return int((below | above).sum())
 
     @staticmethod
     def forward(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bptrain.reference.rule import Case, Rule, case
 from bptrain.reference.rules.average_pooling import average, average_gradient
-from bptrain.reference.rules.max_pooling import distinct, largest, largest_gradient
+from bptrain.reference.rules.max_pooling import distinct, largest, largest_gradient, ties
 from bptrain.reference.rules.window import Sizes, sliding
 
 
@@ -44,6 +44,15 @@ class LPPool(Rule):
         yield case("sums of zero", torch.zeros_like(x), 1, 2, smooth=False)
         yield case("zeros and others", (x - 2).relu(), 2, 2, smooth=False)
         yield case("ties", torch.randint(-1, 2, x.shape).float(), math.inf, 3, 1, smooth=False)
+
+    @classmethod
+    def kinks(
+        cls, input: Tensor, norm_type: float, kernel_size: Sizes, stride: Sizes = None, ceil_mode: bool = False
+    ) -> int:
+        windows = sliding(input, cls.axes, kernel_size, stride, 0, ceil_mode=ceil_mode)
+        if math.isinf(norm_type):
+            return ties(input.abs() if norm_type > 0 else -input.abs(), windows)
+        return int(((windows.read(input**norm_type) * windows.inside).sum(-1) == 0).sum())
 
     @classmethod
     def forward(

@@ -135,6 +135,17 @@ class SmoothL1Loss(Rule, functions=[F.smooth_l1_loss]):
         yield case("beta 0", torch.tensor([0.5, 0.0, -2.0]), torch.zeros(3), beta=0.0, smooth=False)
 
     @staticmethod
+    def kinks(
+        input: Tensor,
+        target: Tensor,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        beta: float = 1.0,
+    ) -> int:
+        return L1Loss.kinks(input, target) if beta == 0 else 0
+
+    @staticmethod
     def forward(
         input: Tensor,
         target: Tensor,

@@ -55,6 +55,14 @@ class CumMax(Rule, functions=[torch.cummax, Tensor.cummax]):
         yield case("ties", torch.tensor([[1.0, 1.0, 0.0], [0.0, 2.0, 2.0], [1.0, 3.0, 2.0]]), dim=0, smooth=False)
 
     @staticmethod
+    def kinks(input: Tensor, dim: int) -> int:
+        y = input.cummax(dim).values
+        seen = (input == y).cumsum(dim)  # how often a largest one was met
+        new = y.narrow(dim, 1, y.shape[dim] - 1) != y.narrow(dim, 0, y.shape[dim] - 1)
+        new = torch.cat([torch.ones_like(y.narrow(dim, 0, 1), dtype=torch.bool), new], dim)
+        return int((seen > torch.where(new, seen, 0).cummax(dim).values).sum())
+
+    @staticmethod
     def forward(input: Tensor, dim: int) -> tuple[tuple[Tensor, Tensor], Any]:
         if input.dim() == 0:
             raise TypeError("a scalar has no axis")
@@ -82,6 +90,10 @@ class CumMin(Rule, functions=[torch.cummin, Tensor.cummin]):
     @staticmethod
     def cases() -> Iterable[Case]:
         return CumMax.cases()
+
+    @staticmethod
+    def kinks(input: Tensor, dim: int) -> int:
+        return CumMax.kinks(-input, dim)
 
     @staticmethod
     def forward(input: Tensor, dim: int) -> tuple[tuple[Tensor, Tensor], Any]:

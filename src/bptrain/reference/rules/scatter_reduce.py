@@ -38,6 +38,15 @@ class ScatterReduce(Rule, functions=[torch.scatter_reduce, Tensor.scatter_reduce
         yield case("two zeros", torch.zeros(2), 0, torch.tensor([0, 0]), torch.tensor([0.0, 3.0]), "prod", smooth=False)
 
     @staticmethod
+    def kinks(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True) -> int:
+        if reduce not in ("amax", "amin"):
+            return 0
+        y = input.scatter_reduce(dim, index, src, reduce, include_self=include_self)
+        hit = (src == y.gather(dim, index)).long()
+        own = ((input == y) & include_self).long()
+        return int((own.scatter_add(dim, index, hit) > 1).sum())
+
+    @staticmethod
     def forward(
         input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
     ) -> tuple[Tensor, Any]:

@@ -26,6 +26,10 @@ class Hardshrink(Rule, functions=[F.hardshrink, Tensor.hardshrink]):
         yield case("lambda by name", torch.tensor([-1.5, 0.2, 0.9]), lambd=0.7)
 
     @staticmethod
+    def kinks(input: Tensor, lambd: float = 0.5) -> int:
+        return int((input.abs() == lambd).sum())
+
+    @staticmethod
     def forward(input: Tensor, lambd: float = 0.5) -> tuple[Tensor, Any]:
         large = input.abs() > lambd
         return torch.where(large, input, 0), large
@@ -46,6 +50,10 @@ class Softshrink(Rule, functions=[F.softshrink]):
         yield case("kinks", torch.tensor([[-1.5, -0.5, 0.0], [0.3, 0.5, 4.0]]), smooth=False)
         yield case("lambda", torch.tensor([-1.5, 0.2, 0.9]), 0.7)
         yield case("lambda by name", torch.tensor([-1.5, 0.2, 0.9]), lambd=0.7)
+
+    @staticmethod
+    def kinks(input: Tensor, lambd: float = 0.5) -> int:
+        return int((input.abs() == lambd).sum())
 
     @staticmethod
     def forward(input: Tensor, lambd: float = 0.5) -> tuple[Tensor, Any]:

@@ -120,6 +120,10 @@ class Softplus(Rule, functions=[F.softplus], cancels=True):
         yield case("jump", torch.tensor([0.7, 0.8, 0.75]), beta=2.0, threshold=1.5, smooth=False)
 
     @staticmethod
+    def kinks(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> int:
+        return int((beta * input == threshold).sum())
+
+    @staticmethod
     def forward(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> tuple[Tensor, Any]:
         scaled = beta * input
         linear = scaled > threshold

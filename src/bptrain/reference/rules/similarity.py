@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bptrain.reference.rule import Case, Rule, case, sum_to
-from bptrain.reference.rules.norm import vector_norm, vector_norm_gradient
+from bptrain.reference.rules.norm import norm_kinks, vector_norm, vector_norm_gradient
 from bptrain.reference.rules.reduction import Axes, drop_axes, keep_axes
 
 
@@ -31,6 +31,11 @@ class Normalize(Rule, functions=[F.normalize]):
         yield case("zeros", torch.zeros(2, 3), smooth=False)
 
     @staticmethod
+    def kinks(input: Tensor, p: float = 2.0, dim: Axes = 1, eps: float = 1e-12, out: None = None) -> int:
+        n = vector_norm(input, float(p), dim, True)[0]
+        return int((norm_kinks(input, float(p), dim) * (n > eps)).sum() + (n == eps).sum())
+
+    @staticmethod
     def forward(
         input: Tensor, p: float = 2.0, dim: Axes = 1, eps: float = 1e-12, out: None = None
     ) -> tuple[Tensor, Any]:
@@ -44,6 +49,11 @@ class Normalize(Rule, functions=[F.normalize]):
         dm = -(dy * x).sum(dim, keepdim=True) / m.square()
         dn = torch.where(long, dm, 0)
         return dy / m + vector_norm_gradient(cache, dn)
+
+
+def _lengths(a: Tensor, b: Tensor, dim: int) -> list[Tensor]:
+    """|a| and |b| along the axis `dim`, kept as one of size 1, after a and b are broadcast."""
+    return [t.square().sum(dim, keepdim=True).sqrt() for t in torch.broadcast_tensors(a, b)]
 
 
 class CosineSimilarity(Rule, functions=[F.cosine_similarity], cancels=True):
@@ -63,9 +73,18 @@ class CosineSimilarity(Rule, functions=[F.cosine_similarity], cancels=True):
         yield case("zeros", torch.zeros(2, 3), torch.randn(2, 3), smooth=False)
 
     @staticmethod
+    def contract(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> str:
+        short = any(bool(((n > 0) & (n < eps)).any()) for n in _lengths(x1, x2, dim))
+        return "a norm below eps counts as eps and keeps its own slope" if short else ""
+
+    @staticmethod
+    def kinks(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> int:
+        return sum(int((n == eps).sum()) for n in _lengths(x1, x2, dim))
+
+    @staticmethod
     def forward(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> tuple[Tensor, Any]:
         a, b = torch.broadcast_tensors(x1, x2)
-        lengths = [t.square().sum(dim, keepdim=True).sqrt() for t in (a, b)]
+        lengths = _lengths(a, b, dim)
         hats = [t / n.clamp_min(eps) for t, n in zip((a, b), lengths, strict=True)]
         y = (hats[0] * hats[1]).sum(dim, keepdim=True)
         return drop_axes(y, dim, False), (x1.shape, x2.shape, dim, eps, lengths, hats, y)

@@ -36,6 +36,10 @@ class Asin(Sloped, functions=spellings("asin", "arcsin")):
         yield case("ends", torch.tensor([-1.0, 1.0]), smooth=False)
 
     @staticmethod
+    def kinks(input: Tensor) -> int:
+        return int((input.abs() == 1).sum())
+
+    @staticmethod
     def forward(input: Tensor) -> tuple[Tensor, Any]:
         cosine = (1 - input * input).sqrt()
         return torch.atan2(input, cosine), 1 / cosine
@@ -47,6 +51,8 @@ class Acos(Sloped, functions=spellings("acos", "arccos")):
     @staticmethod
     def cases() -> Iterable[Case]:
         return Asin.cases()
+
+    kinks = staticmethod(Asin.kinks)
 
     @staticmethod
     def forward(input: Tensor) -> tuple[Tensor, Any]:
@@ -76,6 +82,10 @@ class Atan2(Rule, functions=spellings("atan2", "arctan2")):
     def cases() -> Iterable[Case]:
         yield case("quadrants", torch.tensor([[0.5, 0.5], [-1.5, -0.2]]), torch.tensor([[0.7, -0.3], [-1.0, 2.0]]))
         yield case("broadcast", torch.randn(2, 3), torch.randn(3), function=torch.atan2)
+
+    @staticmethod
+    def kinks(input: Tensor, other: Tensor) -> int:
+        return int(((input == 0) & (other == 0)).sum())
 
     @staticmethod
     def forward(input: Tensor, other: Tensor) -> tuple[Tensor, Any]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bptrain.reference.rule import Case, Rule, case
-from bptrain.reference.rules.extremum import AMax, Maximum
+from bptrain.reference.rules.extremum import AMax, AMin, Maximum, Minimum
 from bptrain.reference.rules.reduction import drop_axes, keep_axes
 
 
@@ -29,6 +29,11 @@ class Max(Rule, functions=[torch.max, Tensor.max]):
         yield case("scalar", torch.randn(()), 0)
         yield case("two tensors, ties", ties, torch.tensor([1.5, 3.0, 2.0]), smooth=False)
         yield case("two tensors by name", torch.randn(2, 3), other=torch.randn(2, 1))
+
+    @staticmethod
+    def kinks(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None) -> int:
+        two = dim if isinstance(dim, Tensor) else other
+        return AMax.kinks(input, () if dim is None else dim) if two is None else Maximum.kinks(input, two)
 
     @staticmethod
     def forward(
@@ -63,6 +68,11 @@ class Min(Rule, functions=[torch.min, Tensor.min]):
     @staticmethod
     def cases() -> Iterable[Case]:
         return Max.cases()
+
+    @staticmethod
+    def kinks(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None) -> int:
+        two = dim if isinstance(dim, Tensor) else other
+        return AMin.kinks(input, () if dim is None else dim) if two is None else Minimum.kinks(input, two)
 
     @staticmethod
     def forward(
