@@ -63,6 +63,8 @@ class Rule:
         `dy` has the structure of `y`. One gradient for each leading parameter of `forward`, None
         for one that has no gradient, trailing ones left out; a list or tuple of tensors gets a list.
     cases() -> the sample calls that the tests run.
+    contract(**arguments), kinks(**arguments)
+        get all arguments of `forward` by name, those left out too, and take what they need.
 
     Only elementary operations are allowed in either (see ELEMENTARY). A rule with `random=True`
     gets one keyword more, `again(*args, **kwargs)`: it repeats the recorded call with other
@@ -110,6 +112,7 @@ class Rule:
         """A call as `forward` takes it, for a function of torch that has a second signature."""
         return args, kwargs
 
+    # As for `forward`, each rule writes its own arguments.
     @staticmethod
     def contract(*args: Any, **kwargs: Any) -> str:
         """Why torch's gradient is by design not the derivative for these arguments; empty where it is."""
@@ -195,9 +198,11 @@ def run_forward(rule: type[Rule], bound: dict[str, Any], again: Callable | None 
 
 def conventions(rule: type[Rule], bound: dict[str, Any]) -> tuple[str, int]:
     """The rule's contract for a call, and its kinks."""
-    args, kwargs = _positional(rule, bound)
+    arguments = inspect.BoundArguments(_signature(rule), dict(bound))
+    arguments.apply_defaults()
+    named = {name: value for name, value in arguments.arguments.items() if name != "again"}
     with torch.no_grad():
-        return rule.contract(*args, **kwargs), rule.kinks(*args, **kwargs)
+        return rule.contract(**named), rule.kinks(**named)
 
 
 def run_backward(rule: type[Rule], cache: Any, dy: Any) -> dict[str, Any]:

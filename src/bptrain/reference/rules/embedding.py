@@ -52,11 +52,11 @@ class Embedding(Rule, functions=[F.embedding]):
     def contract(
         input: Tensor,
         weight: Tensor,
-        padding_idx: int | None = None,
-        max_norm: float | None = None,
-        norm_type: float = 2.0,
-        scale_grad_by_freq: bool = False,
-        sparse: bool = False,
+        padding_idx: int | None,
+        max_norm: float | None,
+        norm_type: float,
+        scale_grad_by_freq: bool,
+        **_: Any,
     ) -> str:
         padded = padding_idx is not None and bool((input == padding_idx % len(weight)).any())
         index = input.reshape(-1)
@@ -104,15 +104,9 @@ class DirectEmbedding(Rule, functions=[torch.embedding]):
         yield case("padding, scaled by frequency", weight, index, 4, True, smooth=False)
 
     @staticmethod
-    def contract(
-        weight: Tensor,
-        indices: Tensor,
-        padding_idx: int = -1,
-        scale_grad_by_freq: bool = False,
-        sparse: bool = False,
-    ) -> str:
+    def contract(weight: Tensor, indices: Tensor, padding_idx: int, scale_grad_by_freq: bool, **_: Any) -> str:
         padding = padding_idx if padding_idx >= 0 else None
-        return Embedding.contract(indices, weight, padding, scale_grad_by_freq=scale_grad_by_freq)
+        return Embedding.contract(indices, weight, padding, None, 2.0, scale_grad_by_freq)
 
     @staticmethod
     def forward(

@@ -67,22 +67,13 @@ class EmbeddingBag(Rule, functions=[F.embedding_bag]):
         yield case("weights", line, weight, offsets, mode="sum", per_sample_weights=torch.randn(7), padding_idx=1)
 
     @staticmethod
-    def contract(
-        input: Tensor,
-        weight: Tensor,
-        offsets: Tensor | None = None,
-        max_norm: float | None = None,
-        norm_type: float = 2,
-        scale_grad_by_freq: bool = False,
-        *args: Any,
-        **kwargs: Any,
-    ) -> str:
+    def contract(padding_idx: int | None, **arguments: Any) -> str:
         # The padding is left out of the bag itself, so that its gradient of 0 is the derivative.
-        return Embedding.contract(input, weight, None, max_norm, norm_type, scale_grad_by_freq)
+        return Embedding.contract(padding_idx=None, **arguments)
 
     @staticmethod
-    def kinks(*args: Any, **kwargs: Any) -> int:
-        y, (_, row, member, rows, share, *_) = EmbeddingBag.forward(*args, **kwargs)
+    def kinks(**arguments: Any) -> int:
+        y, (_, row, member, rows, share, *_) = EmbeddingBag.forward(**arguments)
         if share.shape != rows.shape:  # no maximum
             return 0
         winner = (share * row[..., None]).sum(1, keepdim=True)  # (B, 1, D)

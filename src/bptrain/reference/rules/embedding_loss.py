@@ -202,13 +202,12 @@ class TripletMarginWithDistanceLoss(Rule, functions=[F.triplet_margin_with_dista
         anchor: Tensor,
         positive: Tensor,
         negative: Tensor,
-        *,
-        distance_function: Callable | None = None,
-        margin: float = 1.0,
-        swap: bool = False,
-        reduction: str = "mean",
+        distance_function: Callable | None,
+        margin: float,
+        swap: bool,
+        **_: Any,
     ) -> int:
-        order, eps, _ = _distance_options(distance_function)
+        order, eps, _keepdim = _distance_options(distance_function)
         return _triplet_kinks(anchor, positive, negative, margin, swap, order, eps)
 
     @staticmethod

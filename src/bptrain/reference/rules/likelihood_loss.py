@@ -41,26 +41,12 @@ class GaussianNLLLoss(Rule, functions=[F.gaussian_nll_loss]):
         yield case("clamped", x, t, torch.tensor([[0.0, 0.1, 0.5], [0.3, 0.2, 0.9]]), eps=0.3, smooth=False)
 
     @staticmethod
-    def contract(
-        input: Tensor,
-        target: Tensor,
-        var: Tensor | float,
-        full: bool = False,
-        eps: float = 1e-6,
-        reduction: str = "mean",
-    ) -> str:
+    def contract(var: Tensor | float, eps: float, **_: Any) -> str:
         below = isinstance(var, Tensor) and bool((var < eps).any())
         return "a variance below eps gets the gradient that one of eps would" if below else ""
 
     @staticmethod
-    def kinks(
-        input: Tensor,
-        target: Tensor,
-        var: Tensor | float,
-        full: bool = False,
-        eps: float = 1e-6,
-        reduction: str = "mean",
-    ) -> int:
+    def kinks(var: Tensor | float, eps: float, **_: Any) -> int:
         return int((var == eps).sum()) if isinstance(var, Tensor) else 0
 
     @staticmethod

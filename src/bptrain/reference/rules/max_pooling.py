@@ -71,11 +71,11 @@ class MaxPool(Rule):
         cls,
         input: Tensor,
         kernel_size: Sizes,
-        stride: Sizes = None,
-        padding: Sizes = 0,
-        dilation: Sizes = 1,
-        ceil_mode: bool = False,
-        return_indices: bool = False,
+        stride: Sizes,
+        padding: Sizes,
+        dilation: Sizes,
+        ceil_mode: bool,
+        **_: Any,
     ) -> int:
         return ties(input, sliding(input, cls.axes, kernel_size, stride, padding, dilation, ceil_mode))
 
