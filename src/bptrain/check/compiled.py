@@ -15,7 +15,7 @@ from bptrain.check.autocast import Autocast
 from bptrain.check.recording import Recording, ends_of, entered, starts_of
 from bptrain.check.tolerance import GradientError, compare
 from bptrain.check.verdict import UNVERIFIED, failed
-from bptrain.reference.draws import kept
+from bptrain.reference.draws import kept, seed_all
 from bptrain.reference.dtype import cast
 from bptrain.reference.rule import rule_for
 
@@ -60,7 +60,7 @@ def check_compiled(
     given, leaves = entered(inputs, None)
     parameters = dict(eager(model).named_parameters()) if isinstance(model, nn.Module) else {}
     with _restored(model), kept(), torch.enable_grad():
-        torch.manual_seed(seed)
+        seed_all(seed)
         with autocast.on():
             output = model(*given)
             ends = ends_of(output if loss is None else loss(output, targets))

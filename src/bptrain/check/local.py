@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -115,17 +116,22 @@ def _compared(
     values, dtype = recording.tape.values.__getitem__, inside or recording.dtype_of(call)
     dy = {position: cast(gradient, torch.float64) for position, gradient in call.output_gradients.items()}
     ours = exact.pull(dy)
-    measured: list[tuple[dict[int, tuple[str, Tensor | None]], float]] = []
+    rounding, coarse = Stochastic(recording, generator), coarser(dtype)
 
-    def rerun() -> list[tuple[dict[int, tuple[str, Tensor | None]], float]]:
-        if not measured:
-            rounding, coarse = Stochastic(recording, generator), coarser(dtype)
-            measured.append((rounding.around(call, exact)(dy), 1.0))
-            if rounding.shifts(call):
-                measured.append((evaluate(call, rounding.values(call, values), torch.float64).pull(dy), 1.0))
-            again = evaluate(call, values, coarse).pull({p: cast(g, coarse) for p, g in call.output_gradients.items()})
-            measured.append((again, roundoff(dtype) / roundoff(coarse)))
-        return measured
+    @functools.cache
+    def moved() -> dict[int, tuple[str, Tensor | None]]:
+        return rounding.around(call, exact)(dy)
+
+    @functools.cache
+    def shifted() -> dict[int, tuple[str, Tensor | None]]:
+        return evaluate(call, rounding.values(call, values), torch.float64).pull(dy)
+
+    @functools.cache
+    def rounded() -> dict[int, tuple[str, Tensor | None]]:
+        stored = {p: cast(g, coarse) for p, g in call.output_gradients.items()}
+        return evaluate(call, values, coarse).pull(stored)
+
+    ways = [(moved, 1.0), *[(shifted, 1.0)] * rounding.shifts(call), (rounded, roundoff(dtype) / roundoff(coarse))]
 
     errors, references = {}, {}
     for position in sorted(call.wanted - call.shared):
@@ -136,9 +142,11 @@ def _compared(
                 continue
             gradient = cast(torch.zeros_like(theirs), torch.float64)
 
-        def reruns(position: int = position) -> list[tuple[Tensor, float]]:
-            found = [(other.get(position, ("", None))[1], share) for other, share in rerun()]
-            return [(again, share) for again, share in found if again is not None]
+        def reruns(position: int = position) -> Iterator[tuple[Tensor, float]]:
+            for way, share in ways:
+                again = way().get(position, ("", None))[1]
+                if again is not None:
+                    yield again, share
 
         error = compare(theirs, gradient, reruns, dtype, inexact(call, dtype))
         if _half(dtype) and SUSPICIOUS * roundoff(dtype) < error.error < math.inf:

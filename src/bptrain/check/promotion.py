@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from bptrain.reference.dtype import cast
 
@@ -24,9 +24,11 @@ class _Promote(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         if func in _CASTS:
             func = Tensor.double
+        kwargs = kwargs or {}
         if getattr(func, "__name__", "") not in ("__get__", "__set__"):
-            args, kwargs = tree_map(_promoted, (args, kwargs or {}))
-        return func(*args, **(kwargs or {}))
+            flat, spec = tree_flatten((args, kwargs))
+            args, kwargs = tree_unflatten([_promoted(x) for x in flat], spec)
+        return func(*args, **kwargs)
 
 
 def _promoted(x: Any) -> Any:

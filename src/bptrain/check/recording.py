@@ -18,7 +18,7 @@ from bptrain.check.tolerance import roundoff
 from bptrain.errors import Problem, RequestError
 from bptrain.reference.backprop import added
 from bptrain.reference.call import Call
-from bptrain.reference.draws import Draws, kept
+from bptrain.reference.draws import Draws, kept, seed_all
 from bptrain.reference.dtype import cast, is_continuous
 from bptrain.reference.tape import Tape
 
@@ -70,7 +70,7 @@ def record(
     for name, leaf in leaves.items():
         tape.leaf(name, leaf)
     with kept(), torch.enable_grad():
-        torch.manual_seed(seed)
+        seed_all(seed)
         if draws is not None:
             draws.restore()
         with tape, promoted() if dtype is torch.float64 else autocast.on():

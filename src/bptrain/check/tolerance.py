@@ -48,7 +48,7 @@ PORTION = 1 << 15  # elements
 
 # The reference's gradient again, under rounding, each with the share of its difference that is explained; the last one
 # computed in the dtype itself, or in a coarser one.
-Reruns = Callable[[], list[tuple[Tensor, float]]]
+Reruns = Callable[[], Iterable[tuple[Tensor, float]]]
 
 
 @dataclass(frozen=True)
@@ -140,15 +140,17 @@ def compare(
     deviations = HALF_DEVIATIONS if half else factor
     common = deviations * (_chance(ours, weight, dtype) if half else unit) + inexact
     if reruns is not None and (worst > allowed or abs(bias) > common):
-        others = [(as_real(again) - ours, share) for again, share in reruns()]
-        sizes = [share * _largest(difference) for difference, share in others]
-        spread = max([unit * size, *filter(math.isfinite, sizes)])
-        allowed = max(allowed, factor * spread + slack)
-        # The last rerun is the rule in half precision itself; random errors of that size would hide a slope.
-        slopes = [share * _likely_slope(difference, ours, weight) for difference, share in others[-1 if half else 0 :]]
-        common = max(common, deviations * max(filter(math.isfinite, slopes), default=0.0) + inexact)
-        if ours.numel() < FEW and weight > 0:  # too few to tell a slope from the rounding of each
-            common = max(common, allowed / math.sqrt(weight))
+        few = 1 / math.sqrt(weight) if ours.numel() < FEW and weight > 0 else 0.0  # to tell a slope from rounding
+        slope, once = 0.0, common
+        for again, share in reruns():
+            difference = as_real(again) - ours
+            allowed = max(allowed, factor * _finite(share * _largest(difference)) + slack)
+            likely = _finite(share * _likely_slope(difference, ours, weight))
+            # The last rerun is the rule in half precision itself; random errors of that size would hide a slope.
+            slope = likely if half else max(slope, likely)
+            common = max(once, deviations * slope + inexact, few * allowed)
+            if not half and worst <= allowed and abs(bias) <= common:
+                break
     wrong = worst > allowed or abs(bias) > common
     scale = size if size > 0 else 1.0
     return GradientError(
@@ -194,11 +196,11 @@ def _measured(given: Tensor, ours: Tensor) -> tuple[float, float, float, float]:
     for a, b in zip(given.reshape(-1).split(PORTION), ours.reshape(-1).split(PORTION), strict=True):
         apart = a - b
         found.append(torch.stack([*apart.aminmax(), *b.aminmax(), torch.dot(apart, b), torch.dot(b, b)]))
-    portions = torch.stack(found)  # (portions, 6)
-    low, high = portions.amin(0).tolist(), portions.amax(0).tolist()
-    products = portions.sum(0).tolist()
+    low, high, least, most, products, squares = torch.stack(found).T.tolist()  # each of all portions
+    if not all(map(math.isfinite, (*low, *high, *least, *most))):
+        return math.nan, math.nan, math.nan, math.nan
     # Adding 0 makes 0 of -0, which reads ill.
-    return max(-low[0], high[1]) + 0.0, max(-low[2], high[3]) + 0.0, products[4], products[5]
+    return max(-min(low), *high) + 0.0, max(-min(least), *most) + 0.0, sum(products), sum(squares)
 
 
 def _likely_slope(difference: Tensor, ours: Tensor, weight: float) -> float:
@@ -225,6 +227,10 @@ def _underflow(given: Tensor, ours: Tensor, dtype: torch.dtype) -> int:
 
 def _real(tensor: Tensor) -> Tensor:
     return as_real(tensor).double()
+
+
+def _finite(number: float) -> float:
+    return number if math.isfinite(number) else 0.0
 
 
 def _largest(tensor: Tensor) -> float:

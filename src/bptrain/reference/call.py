@@ -61,6 +61,8 @@ class Call:
 
     @property
     def outputs(self) -> list[Output]:
+        if isinstance(self.result, Output):  # as most are
+            return [self.result]
         return [x for x in tree_flatten(self.result)[0] if isinstance(x, Output)]
 
 

@@ -27,6 +27,13 @@ class Draws:
             torch.cuda.set_rng_state_all(self.cuda)
 
 
+def seed_all(seed: int) -> None:
+    """Seeds the same generators; torch.manual_seed also notes for a CUDA that may come up later who called it."""
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+
+
 @contextmanager
 def kept() -> Iterator[None]:
     """Whatever is drawn inside, the generators are afterwards where they were before."""

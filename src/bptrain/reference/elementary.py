@@ -28,6 +28,11 @@ ELEMENTARY = frozenset(
 class Elementary(TorchDispatchMode):
     """While active, an operation outside ELEMENTARY raises: no kernel may do a rule's work for it."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing compiles a rule: torch's guard around each call would be half of what a small one takes."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         name = func.overloadpacket.__name__
         if name not in ELEMENTARY:

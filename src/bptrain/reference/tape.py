@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 from torch.nn.modules._functions import BackwardHookFunction
 from torch.overrides import TorchFunctionMode, resolve_name
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from bptrain.reference.call import Call, Hole, Input, Output
 from bptrain.reference.draws import Draws
@@ -90,7 +89,7 @@ class Tape(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
-        flat = tree_flatten((args, kwargs))[0]
+        flat, spec = tree_flatten((args, kwargs))
         if func is torch.autograd.grad:
             for earlier in self.calls:
                 earlier.twice = True
@@ -114,14 +113,14 @@ class Tape(TorchFunctionMode):
         target = next(x for x in flat if isinstance(x, Tensor)) if in_place and call.grad_mode else None
         version = target._version if target is not None else 0
 
-        def enter(x: Any) -> _Pair:
+        def enter(x: Any) -> tuple[Any, Any]:
             if not isinstance(x, Tensor):
-                return _Pair(x, x)
+                return x, x
             slot = Input(next(position), self.variable(x))
             if call.grad_mode and x.requires_grad:
                 call.wanted.add(slot.position)
                 if x is target and x._base is not None:
-                    return _Pair(slot, x)  # see `keep_through_view`
+                    return slot, x  # see `keep_through_view`
                 if in_place and slot.position == 0:
                     # The call writes to this very tensor, so the hook sees what all its uses before send back.
                     call.shared.add(0)
@@ -129,11 +128,11 @@ class Tape(TorchFunctionMode):
                     x = torch.ops.aten.alias(x)  # whose way back takes a sparse gradient too
                     aliases.append((x, x.grad_fn, slot.position))
                 x.register_hook(keep(call.input_gradients, slot.position))
-            return _Pair(slot, x)
+            return slot, x
 
-        entered = tree_map(enter, (args, kwargs))
-        call.args, call.kwargs = tree_map(lambda pair: pair.slot, entered)
-        args, kwargs = tree_map(lambda pair: pair.value, entered)
+        entered = [enter(x) for x in flat]
+        call.args, call.kwargs = tree_unflatten([slot for slot, _ in entered], spec)
+        args, kwargs = tree_unflatten([x for _, x in entered], spec)
         result = func(*args, **kwargs)
         for x, node, i in aliases:
             if x.grad_fn is not node:  # the call wrote to it before it took part, as an embedding with max_norm does
@@ -292,9 +291,3 @@ class Tape(TorchFunctionMode):
         """The variable that an edge of autograd's graph leads to; -1 where it leads to none."""
         leaf = getattr(producer, "variable", None)
         return self.variable(leaf) if leaf is not None else self._edges.get((id(producer), number), -1)
-
-
-@dataclass
-class _Pair:
-    slot: Any
-    value: Any
