@@ -193,7 +193,7 @@ def _measured(given: Tensor, ours: Tensor) -> tuple[float, float, float, float]:
         return 0.0, 0.0, 0.0, 0.0
     found = []
     # In portions that stay in a processor's cache: memory is what takes time here.
-    for a, b in zip(given.reshape(-1).split(PORTION), ours.reshape(-1).split(PORTION), strict=True):
+    for a, b in zip(_portions(given), _portions(ours), strict=True):
         apart = a - b
         found.append(torch.stack([*apart.aminmax(), *b.aminmax(), torch.dot(apart, b), torch.dot(b, b)]))
     low, high, least, most, products, squares = torch.stack(found).T.tolist()  # each of all portions
@@ -201,6 +201,11 @@ def _measured(given: Tensor, ours: Tensor) -> tuple[float, float, float, float]:
         return math.nan, math.nan, math.nan, math.nan
     # Adding 0 makes 0 of -0, which reads ill.
     return max(-min(low), *high) + 0.0, max(-min(least), *most) + 0.0, sum(products), sum(squares)
+
+
+def _portions(tensor: Tensor) -> tuple[Tensor, ...]:
+    flat = tensor.reshape(-1)
+    return (flat,) if len(flat) <= PORTION else flat.split(PORTION)
 
 
 def _likely_slope(difference: Tensor, ours: Tensor, weight: float) -> float:

@@ -89,7 +89,6 @@ class Tape(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
-        flat, spec = tree_flatten((args, kwargs))
         if func is torch.autograd.grad:
             for earlier in self.calls:
                 earlier.twice = True
@@ -100,7 +99,10 @@ class Tape(TorchFunctionMode):
             with torch._C.DisableTorchFunction():
                 self._overwritten(old, args[0])
             return result
-        if is_about_tensor(func) or not any(isinstance(x, Tensor) for x in flat):
+        if is_about_tensor(func):
+            return func(*args, **kwargs)
+        flat, spec = tree_flatten((args, kwargs))
+        if not any(isinstance(x, Tensor) for x in flat):
             return func(*args, **kwargs)
         source, scope = here()
         name = resolve_name(func) or getattr(func, "__name__", repr(func))
