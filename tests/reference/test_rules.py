@@ -37,7 +37,7 @@ def call(rule: type[Rule], function, case):
     state = torch.get_rng_state()
     # Clones, because an in-place function may not write into a leaf nor into the arguments of the rule.
     fresh_args, fresh_kwargs = tree_map(lambda t: t.clone() if isinstance(t, torch.Tensor) else t, (args, kwargs))
-    y = function(*fresh_args, **fresh_kwargs)
+    y = (function.apply if isinstance(function, type) else function)(*fresh_args, **fresh_kwargs)
     if y is None:  # of a setter: its result is what it wrote to
         y = fresh_args[0]
 

@@ -70,12 +70,17 @@ class LocalResponseNorm(Rule, functions=[F.local_response_norm]):
         yield case("more than all channels", torch.randn(2, 3, 2), 7, alpha=0.5, beta=1.5, k=0.7)
 
     @staticmethod
+    def around(size: int, distance: Tensor, channel: Tensor) -> Tensor:
+        """Whether `channel` (C) is among those around the one which it is at `distance` (C, C) of."""
+        return (distance >= -(size // 2)) & (distance <= (size - 1) // 2)
+
+    @classmethod
     def forward(
-        input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+        cls, input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
     ) -> tuple[Tensor, Any]:
         channel = torch.arange(input.shape[1], device=input.device)
         distance = channel - channel[:, None]  # (C, C), from the row's channel to the column's
-        around = ((distance >= -(size // 2)) & (distance <= (size - 1) // 2)).to(input.dtype)
+        around = cls.around(size, distance, channel).to(input.dtype)
         d = k + alpha / size * _sum_channels(around, input.square())
         return input * d**-beta, (input, d, around, alpha / size, beta)
 
@@ -84,6 +89,24 @@ class LocalResponseNorm(Rule, functions=[F.local_response_norm]):
         x, d, around, scale, beta = cache
         shared = _sum_channels(around.transpose(0, 1), dy * x * d ** (-beta - 1))
         return dy * d**-beta - 2 * scale * beta * x * shared
+
+
+class CrossMapLRN2d(LocalResponseNorm, functions=[torch.nn.modules._functions.CrossMapLRN2d]):
+    """The same with the channels that the Function behind nn.CrossMapLRN2d adds up, images (B, C, H, W).
+
+    With p = (size - 1) // 2 + 1 they are c - p + 1 ... c + p - 1, and the first channel for every c: torch never takes
+    it out of its moving sum (`if c > pre_pad`, where c counts from 0). The backward of torch is another's still, and
+    differences say so (torch 2.13); the two agree where each channel is around all others.
+    """
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        yield case("more than all channels", torch.randn(2, 3, 2, 1), 7, 0.5, 1.5, 0.7)
+
+    @staticmethod
+    def around(size: int, distance: Tensor, channel: Tensor) -> Tensor:
+        reach = (size - 1) // 2
+        return (distance <= reach) & ((distance >= -reach) | (channel == 0))
 
 
 def _sum_channels(chosen: Tensor, x: Tensor) -> Tensor:
