@@ -5,15 +5,18 @@ import pytest
 import sklearn.metrics as theirs
 import torch
 
+from bptrain.data.dataset import Dataset
 from bptrain.errors import RequestError
 from bptrain.metrics import metrics_for, monitored
 
-NONE = torch.tensor(())
+
+def dataset(scale=()):
+    return Dataset("made", "regression", (1,), len(scale), (), {}, tuple(scale), "")
 
 
-def compute(name, outputs, targets, scale=NONE):
+def compute(name, outputs, targets, scale=()):
     metric = next(m for task in ("classification", "regression") for m in metrics_for(task) if m.name == name)
-    return metric.compute(torch.as_tensor(outputs), torch.as_tensor(targets), torch.as_tensor(scale)).item()
+    return metric.compute(torch.as_tensor(outputs), torch.as_tensor(targets), dataset(scale)).item()
 
 
 def test_accuracy_is_that_of_scikit_learn():
@@ -57,7 +60,7 @@ def test_r2_of_a_constant_column_is_that_of_scikit_learn():
 def test_metrics_stay_on_the_device():
     for task, targets in (("classification", torch.tensor([0, 1])), ("regression", torch.zeros(2, 1))):
         for metric in metrics_for(task):
-            value = metric.compute(torch.ones(2, 1), targets, torch.ones(1))
+            value = metric.compute(torch.ones(2, 1), targets, dataset([1.0]))
             assert isinstance(value, torch.Tensor)
             assert value.shape == ()
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+NUMBERS: tuple[Task, ...] = ("regression", "forecasting", "reconstruction", "anomaly")
+
+
 class Loss(Component, abc.ABC, group="loss"):
     """A function of the model's output (B, O) and the targets: classes (B,), or numbers (B, O)."""
 
@@ -22,6 +25,14 @@ class Loss(Component, abc.ABC, group="loss"):
     def outputs(self, dataset: Dataset) -> int:
         """How many outputs the model needs."""
         return dataset.outputs
+
+    def output_shape(self, dataset: Dataset) -> tuple[int, ...] | None:
+        """The shape of the model's output for one example; None where the loss takes what its own model gives."""
+        places = tuple(dataset.parts["train"].targets.shape[1:])
+        if dataset.task in ("reconstruction", "density", "anomaly"):
+            return places
+        outputs = self.outputs(dataset)
+        return (*places, outputs) if dataset.task in ("tagging", "transduction") else (outputs,)
 
     @abc.abstractmethod
     def build(self, dataset: Dataset) -> nn.Module:
@@ -114,7 +125,7 @@ class BinaryCrossEntropy(Loss, name="bce"):
 class MSE(Loss, name="mse"):
     """Mean of the squared errors."""
 
-    tasks: ClassVar[tuple[Task, ...]] = ("regression",)
+    tasks: ClassVar[tuple[Task, ...]] = NUMBERS
 
     def build(self, dataset: Dataset) -> nn.Module:
         from torch import nn
@@ -126,7 +137,7 @@ class MSE(Loss, name="mse"):
 class L1(Loss, name="l1"):
     """Mean of the absolute errors."""
 
-    tasks: ClassVar[tuple[Task, ...]] = ("regression",)
+    tasks: ClassVar[tuple[Task, ...]] = NUMBERS
 
     def build(self, dataset: Dataset) -> nn.Module:
         from torch import nn
@@ -138,7 +149,7 @@ class L1(Loss, name="l1"):
 class Huber(Loss, name="huber"):
     """Mean of e^2 / 2 for errors |e| below delta, and of delta (|e| - delta / 2) above (Huber 1964)."""
 
-    tasks: ClassVar[tuple[Task, ...]] = ("regression",)
+    tasks: ClassVar[tuple[Task, ...]] = NUMBERS
 
     delta: float = setting(1.0, "error above which the loss is linear", above=0, unit="deviations of the target")
 

@@ -11,33 +11,62 @@ from typing import TYPE_CHECKING, Literal
 from bptrain.config.component import Component
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
-Task = Literal["classification", "regression"]
+Task = Literal[
+    "classification",
+    "multilabel",
+    "regression",
+    "forecasting",
+    "tagging",
+    "transduction",
+    "reconstruction",
+    "density",
+    "anomaly",
+]
+PAD = 0  # the token that fills up a sequence
+IGNORED = -100  # the class of a place that has none, as torch's losses know it
 
 
 @dataclass(frozen=True)
 class Part:
     """Examples that are used together, for training, for validation or for the test.
 
-    `inputs` is float32 (N, *shape). `targets` is int64 (N,), a class each, or float32 (N, outputs) for regression.
+    `inputs` is float32 (N, *shape), or int64 (N, T) tokens, those after the end of a sequence PAD. `targets`, by task:
+    classification       int64 (N,), a class each
+    multilabel           float32 (N, outputs) of 0 and 1
+    regression           float32 (N, outputs)
+    forecasting          float32 (N, outputs), the values of `outputs` steps to come
+    tagging              int64 (N, T), a class for each token, IGNORED after the end
+    transduction         int64 (N, U) tokens of another sequence, PAD after its end
+    reconstruction, density   float32 (N, *shape), the inputs themselves
+    anomaly              as for what the network is trained to do, with `labels` int64 (N,): 1 for an anomaly
     """
 
     inputs: Tensor
     targets: Tensor
+    labels: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    def to(self, device: torch.device) -> Part:
+        """The same on a device."""
+        labels = None if self.labels is None else self.labels.to(device)
+        return Part(self.inputs.to(device), self.targets.to(device), labels)
 
 
 @dataclass(frozen=True)
 class Dataset:
     """A task with its examples: parts "train", "validation" and "test", of which an empty one is absent.
 
-    `shape` is that of one input: (F,) for a table, (C, L) for signals, (C, H, W) for images. `outputs`
-    counts the classes, or the columns of the target. `classes` names them, () for regression.
-    `target_scale` is the standard deviation by which each target column was divided (ones if it was
-    not), () for classification. `fingerprint` is that of `parts`.
+    `shape` is that of one input: (F,) for a table, (C, L) for signals, (C, H, W) for images, (T,) for tokens, which
+    `vocabulary` names. `outputs` counts the classes, or the columns of the target. `classes` names them (or the
+    tokens of the other sequence in transduction), () for numbers. `target_scale` is the standard deviation by which
+    each target column was divided (ones if it was not), () for classes. `naive_error` is the mean absolute error, in
+    the target's units and over the training part, of a forecast that says what was seen a period ago.
+    `fingerprint` is that of `parts`.
     """
 
     name: str
@@ -48,6 +77,8 @@ class Dataset:
     parts: dict[str, Part]
     target_scale: tuple[float, ...]
     fingerprint: str
+    vocabulary: tuple[str, ...] = ()
+    naive_error: float = 1.0
 
 
 class Data(Component, abc.ABC, group="data"):
@@ -65,7 +96,7 @@ def fingerprint(parts: Mapping[str, Part]) -> str:
     """SHA-256 in hex over the name of each part and the dtype, shape and bytes of its tensors."""
     digest = hashlib.sha256()
     for name, part in parts.items():
-        for tensor in (part.inputs, part.targets):
+        for tensor in (part.inputs, part.targets, *([] if part.labels is None else [part.labels])):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.contiguous().cpu().numpy().data)
     return digest.hexdigest()

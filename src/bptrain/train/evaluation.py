@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bptrain.data.dataset import Dataset
 from bptrain.metrics import Metric
@@ -28,12 +30,22 @@ def evaluate(
     Model and loss are run inside `casts`.
     """
     inputs, targets = dataset.parts[part].inputs, dataset.parts[part].targets
-    scale = torch.tensor(dataset.target_scale, device=inputs.device)
     model.eval()
     with torch.no_grad(), kept():
         with casts:
-            outputs = torch.cat([model(rows) for rows in inputs.split(ROWS)])
+            outputs = _of_portions(model, inputs)
             scores = {"loss": loss(outputs, targets)}
-        scores |= {metric.name: metric.compute(outputs.float(), targets, scale) for metric in metrics}
+            predict = getattr(model, "predict", None)
+            predictions = outputs if predict is None else _of_portions(predict, inputs)
+        predictions = predictions.float() if predictions.is_floating_point() else predictions
+        scores |= {metric.name: metric.compute(predictions, targets, dataset) for metric in metrics}
     model.train()
     return dict(zip(scores, torch.stack([s.double() for s in scores.values()]).tolist(), strict=True))
+
+
+def _of_portions(function: Callable[[Tensor], Any], inputs: Tensor) -> Any:
+    """What a function makes of some rows at a time, joined: a tensor, or a tuple of tensors."""
+    found = [function(rows) for rows in inputs.split(ROWS)]
+    if isinstance(found[0], tuple):
+        return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
+    return torch.cat(found)

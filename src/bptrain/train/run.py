@@ -15,6 +15,7 @@ from bptrain.data.dataset import Dataset, Part
 from bptrain.errors import Problem, RequestError
 from bptrain.losses import CrossEntropy
 from bptrain.metrics import Metric, Mode, metrics_for, monitored
+from bptrain.reference.draws import kept
 from bptrain.train.engine import Eager, Engine, LineSearch
 from bptrain.train.precision import casts
 from bptrain.train.state import State
@@ -59,15 +60,19 @@ def build(settings: Settings) -> Run:
         settings.loss.must_fit(dataset)
         loss = settings.loss.build(dataset).to(device)
     with _collected(problems):
-        model = settings.model.build(dataset.shape, settings.loss.outputs(dataset)).to(device)
+        settings.model.must_fit(dataset)
+        model = settings.model.network(dataset, settings.loss.outputs(dataset)).to(device)
     with _collected(problems):
         monitor, mode = _monitored(settings, dataset)
     with _collected(problems):
         _batches_add_up(settings)
     if problems:
         raise RequestError(problems)
-    parts = {name: Part(p.inputs.to(device), p.targets.to(device)) for name, p in dataset.parts.items()}
+    parts = {name: part.to(device) for name, part in dataset.parts.items()}
     dataset = replace(dataset, parts=parts)
+    condition = getattr(model, "condition", None)
+    if condition is not None:
+        condition(parts["train"].inputs, parts["train"].targets)
     rows = len(parts["train"])
     batch_size = rows if settings.optimizer.full_batch else min(settings.fit.batch_size, rows)
     _batches_suit_batch_norm(settings, model, rows, batch_size)
@@ -78,7 +83,7 @@ def build(settings: Settings) -> Run:
     inside = casts(settings.precision, device)
     kind = LineSearch if settings.optimizer.closure else Eager
     engine = kind(state, loss, parts["train"], settings.fit.clip, inside)
-    _forward_once(model, parts["train"], settings.loss.outputs(dataset))
+    _forward_once(model, loss, parts["train"], settings.loss.output_shape(dataset))
     metrics = metrics_for(dataset.task)
     return Run(settings, dataset, loss, state, engine, metrics, monitor, mode, device, batch_size, inside)
 
@@ -134,12 +139,15 @@ def _batches_suit_batch_norm(settings: Settings, model: nn.Module, rows: int, ba
         raise RequestError(Problem("fit.batch_size", what, "Write another size, or fit.drop_last=true."))
 
 
-def _forward_once(model: nn.Module, part: Part, outputs: int) -> None:
-    """RequestError when the network can't take the data or gives another shape; changes nothing in it."""
-    rows = part.inputs[:2]
+def _forward_once(model: nn.Module, loss: nn.Module, part: Part, shape: tuple[int, ...] | None) -> None:
+    """RequestError when the network can't take the data, or the loss what it gives; changes nothing in them.
+
+    `shape` is that of the output for one row; None where the loss takes what its own model gives.
+    """
+    rows, targets = part.inputs[:2], part.targets[:2]
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), kept():
             y = model(rows)
     except Exception as error:  # a module of the user's own can fail in any way
         said = f"fails on inputs of shape {tuple(rows.shape)}: {error} ({type(error).__name__})"
@@ -147,5 +155,12 @@ def _forward_once(model: nn.Module, part: Part, outputs: int) -> None:
     finally:
         model.train()
     given = f"outputs of shape {tuple(y.shape)}" if isinstance(y, Tensor) else f"a {type(y).__name__}"
-    if given != f"outputs of shape {(len(rows), outputs)}":
-        raise RequestError(Problem("model", f"gives {given}, not outputs of shape {(len(rows), outputs)}."))
+    if shape is not None:
+        if given != f"outputs of shape {(len(rows), *shape)}":
+            raise RequestError(Problem("model", f"gives {given}, not outputs of shape {(len(rows), *shape)}."))
+        return
+    try:
+        with torch.no_grad(), kept():
+            loss(y, targets)
+    except Exception as error:
+        raise RequestError(Problem("loss", f"can't take {given} of the model: {error}.")) from error
