@@ -9,7 +9,7 @@ from typing import Literal
 from bptrain.config.component import setting
 from bptrain.data.dataset import Data
 from bptrain.errors import Problem, RequestError
-from bptrain.losses import Loss
+from bptrain.losses.loss import Loss
 from bptrain.models.custom import Custom
 from bptrain.models.model import Model
 from bptrain.optimizers import Optimizer

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bptrain.config.settings import Settings
 from bptrain.data.dataset import Dataset, Part
 from bptrain.errors import Problem, RequestError
-from bptrain.losses import CrossEntropy
+from bptrain.losses.classification import CrossEntropy
 from bptrain.metrics import Metric, Mode, metrics_for, monitored
 from bptrain.reference.draws import kept
 from bptrain.train.engine import Eager, Engine, LineSearch

@@ -1,49 +1,17 @@
-"""Losses: what training makes small, each the mean over a batch."""
+"""Losses of classes: cross-entropy with a softmax over the classes, or of one yes or no for each."""
 
 from __future__ import annotations
 
-import abc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from bptrain.config.component import Component, components, setting
+from bptrain.config.component import setting
 from bptrain.data.dataset import Dataset, Task
 from bptrain.errors import Problem, RequestError
+from bptrain.losses.loss import Loss
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-
-NUMBERS: tuple[Task, ...] = ("regression", "forecasting", "reconstruction", "anomaly")
-
-
-class Loss(Component, abc.ABC, group="loss"):
-    """A function of the model's output (B, O) and the targets: classes (B,), or numbers (B, O)."""
-
-    tasks: ClassVar[tuple[Task, ...]]
-
-    def outputs(self, dataset: Dataset) -> int:
-        """How many outputs the model needs."""
-        return dataset.outputs
-
-    def output_shape(self, dataset: Dataset) -> tuple[int, ...] | None:
-        """The shape of the model's output for one example; None where the loss takes what its own model gives."""
-        places = tuple(dataset.parts["train"].targets.shape[1:])
-        if dataset.task in ("reconstruction", "density", "anomaly"):
-            return places
-        outputs = self.outputs(dataset)
-        return (*places, outputs) if dataset.task in ("tagging", "transduction") else (outputs,)
-
-    @abc.abstractmethod
-    def build(self, dataset: Dataset) -> nn.Module:
-        """The module: (output, targets) -> scalar. RequestError when the settings don't fit the data."""
-
-    def must_fit(self, dataset: Dataset) -> None:
-        """RequestError when the loss is not for the data's task."""
-        if dataset.task not in self.tasks:
-            fitting = [name for name, loss in components("loss").items() if dataset.task in loss.tasks]  # type: ignore[attr-defined]
-            what = f"{self.name} is for {' and '.join(self.tasks)}, and {dataset.name} is data for {dataset.task}."
-            raise RequestError(Problem("loss", what, f"These fit: {', '.join(fitting)}."))
 
 
 @dataclass(frozen=True)
@@ -119,41 +87,3 @@ class BinaryCrossEntropy(Loss, name="bce"):
             what = f"has {len(self.pos_weight)} entries for {self.outputs(dataset)} outputs."
             raise RequestError(Problem("loss.pos_weight", what, "Write one for each, or a single number for all."))
         return OneVersusRest(pos_weight=None if self.pos_weight is None else torch.tensor(self.pos_weight))
-
-
-@dataclass(frozen=True)
-class MSE(Loss, name="mse"):
-    """Mean of the squared errors."""
-
-    tasks: ClassVar[tuple[Task, ...]] = NUMBERS
-
-    def build(self, dataset: Dataset) -> nn.Module:
-        from torch import nn
-
-        return nn.MSELoss()
-
-
-@dataclass(frozen=True)
-class L1(Loss, name="l1"):
-    """Mean of the absolute errors."""
-
-    tasks: ClassVar[tuple[Task, ...]] = NUMBERS
-
-    def build(self, dataset: Dataset) -> nn.Module:
-        from torch import nn
-
-        return nn.L1Loss()
-
-
-@dataclass(frozen=True)
-class Huber(Loss, name="huber"):
-    """Mean of e^2 / 2 for errors |e| below delta, and of delta (|e| - delta / 2) above (Huber 1964)."""
-
-    tasks: ClassVar[tuple[Task, ...]] = NUMBERS
-
-    delta: float = setting(1.0, "error above which the loss is linear", above=0, unit="deviations of the target")
-
-    def build(self, dataset: Dataset) -> nn.Module:
-        from torch import nn
-
-        return nn.HuberLoss(delta=self.delta)

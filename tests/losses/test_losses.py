@@ -7,7 +7,8 @@ import torch
 from bptrain.config.component import components
 from bptrain.data.dataset import Dataset, Part
 from bptrain.errors import RequestError
-from bptrain.losses import L1, MSE, BinaryCrossEntropy, CrossEntropy, Huber
+from bptrain.losses.classification import BinaryCrossEntropy, CrossEntropy
+from bptrain.losses.regression import L1, MSE, Huber
 
 CLASSES = ("ant", "bee", "cat")
 
