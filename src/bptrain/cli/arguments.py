@@ -11,6 +11,7 @@ from bptrain.errors import Problem, RequestError, did_you_mean
 VERBS = {
     "train": "train a network (the default); with -m, one for each combination of values",
     "check": "verify the gradients and a step of the composed network on its own data; nothing is written",
+    "explain": "tell one step, call by call: forward propagation, error, backward propagation, weight adjustment",
     "runs": "list the runs under outputs/",
 }
 
@@ -31,6 +32,12 @@ EXAMPLES = {
   bptrain check model=custom model.path=my.module:Net trust=my.module data=iris model.arguments.hidden=32
 
 steps, every, rows and strict need no 'check.' in front.""",
+    "explain": """examples:
+  bptrain explain experiment=iris_mlp model.sizes=[3] rows=2   small enough for every number
+  bptrain explain experiment=digits_cnn input=true             the gradient with respect to the input, as a picture
+  bptrain explain --format html > step.html                    or json
+
+rows takes so many of the first batch, input shows the gradient that arrives there.""",
     "runs": """examples:
   bptrain runs
   bptrain runs outputs/digits_mlp""",
@@ -51,6 +58,7 @@ class Arguments:
     config_dir: str | None
     config_name: str | None
     quiet: bool
+    format: str | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -77,6 +85,8 @@ def parse(argv: list[str]) -> Arguments:
                 raise RequestError(Problem("command line", what, did_you_mean(word, VERBS)))
     if known.multirun and chosen != "train":
         raise RequestError(Problem("-m", f"is for train, not for {chosen}.", "Leave -m out."))
+    if known.format and chosen != "explain":
+        raise RequestError(Problem("--format", f"is for explain, not for {chosen}.", "Leave --format out."))
     composing = {"--cfg": known.cfg, "--resolve": known.resolve, "--config-dir": known.config_dir}
     composing["--config-name"] = known.config_name
     if chosen == "runs" and any(composing.values()):
@@ -93,6 +103,7 @@ def parse(argv: list[str]) -> Arguments:
         known.config_dir,
         known.config_name,
         known.quiet,
+        known.format,
     )
 
 
@@ -112,6 +123,7 @@ def _parser(verb: str | None) -> argparse.ArgumentParser:
     parser.add_argument("words", nargs="*", metavar="key=value", help="overrides, in Hydra's grammar")
     parser.add_argument("-m", "--multirun", action="store_true", help="sweep: a=1,2 b=range(3) c=choice(x,y)")
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    parser.add_argument("--format", choices=["text", "html", "json"], help="of what explain tells (text)")
     parser.add_argument("--cfg", "-c", choices=["job"], help="print the composed config and leave")
     parser.add_argument("--resolve", action="store_true", help="with --cfg: interpolations as values")
     parser.add_argument("--config-dir", "-cd", metavar="DIR", help="a folder of YAML files of your own; it comes first")
