@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 GROUPS = {
     "model": "bptrain.models",
     "model/activation": "bptrain.models.activation",
+    "model/layer": "bptrain.models.layer",
     "data": "bptrain.data",
     "loss": "bptrain.losses",
     "optimizer": "bptrain.optimizers",
@@ -24,8 +25,8 @@ _REGISTRY: dict[str, dict[str, type[Component]]] = {}
 class Component:
     """Base of everything a config can name: `class MLP(Model, name="mlp")` registers under its group.
 
-    A base class says `group=`, a component says `name=`. Names are looked up, never imported from a
-    dotted path, so that a config from a stranger can't run code.
+    A base class says `group=`, a component says `name=`, and belongs to the groups of all its bases. Names are looked
+    up, never imported from a dotted path, so that a config from a stranger can't run code.
     """
 
     group: ClassVar[str]
@@ -35,12 +36,15 @@ class Component:
         super().__init_subclass__(**kwargs)
         if group is not None:
             cls.group = group
-        if name is not None:
-            known = _REGISTRY.setdefault(cls.group, {})
-            if name in known:
-                raise TypeError(f"{cls.group}={name} is both {known[name].__qualname__} and {cls.__qualname__}")
-            cls.name = name
-            known[name] = cls
+        if name is None:
+            return
+        cls.name = name
+        for base in cls.__mro__:
+            if "group" in vars(base):
+                known = _REGISTRY.setdefault(base.group, {})  # type: ignore[attr-defined]
+                if name in known:
+                    raise TypeError(f"{base.group}={name} is both {known[name].__qualname__} and {cls.__qualname__}")  # type: ignore[attr-defined]
+                known[name] = cls
 
 
 def setting(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,7 @@ class MNIST1D(Data, name="mnist1d"):
         return assemble(self.name, inputs, targets, classes)
 
 
+@functools.cache
 def _make() -> dict[str, Any]:
     """What mnist1d generates from its own seed 42. It seeds the global generators, so they are put back."""
     import numpy as np

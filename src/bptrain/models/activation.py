@@ -10,15 +10,16 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from bptrain.config.component import Component, setting
+from bptrain.config.component import setting
 from bptrain.errors import Problem, RequestError
+from bptrain.models.layer import Layer
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 @dataclass(frozen=True)
-class Activation(Component, group="model/activation"):
+class Activation(Layer, group="model/activation"):
     """A function of a layer's values. A subclass bears the name of a class of torch.nn, its fields are the arguments.
 
     `widening` is how many values go in for one that comes out: the layer before is made that much wider.
@@ -31,6 +32,11 @@ class Activation(Component, group="model/activation"):
 
         module: nn.Module = getattr(nn, type(self).__name__)(**dataclasses.asdict(self))
         return module
+
+    def after(self, shape: tuple[int, ...]) -> nn.Module:
+        if problem := self.problem(shape):
+            raise ValueError(problem.what.removesuffix("."))
+        return self.build()
 
     def problem(self, shape: tuple[int, ...]) -> Problem | None:
         """What forbids this activation after a layer that gives one example the shape (features or channels, ...)."""
