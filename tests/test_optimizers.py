@@ -1,16 +1,16 @@
 """Optimizers: a few steps of each against the textbook's update, in numpy."""
 
-import inspect
-
 import numpy as np
 import pytest
 import torch
 
-from bptrain.config.component import components
-from bptrain.config.read import read_component
-from bptrain.optimizers import GD, LBFGS, SGD, Adagrad, Adam, AdamW, RMSprop
+from bptrain.optimizers.adagrad import Adadelta, Adafactor, Adagrad, RMSprop
+from bptrain.optimizers.adam import Adam, Adamax, AdamW, NAdam, RAdam
+from bptrain.optimizers.gradient_descent import ASGD, GD, SGD, Delta
+from bptrain.optimizers.muon import Muon
+from bptrain.optimizers.quasi_newton import LBFGS
+from bptrain.optimizers.rprop import Rprop
 
-OPTIMIZERS = components("optimizer")
 SHAPES = ((3, 5), (2,))
 
 
@@ -61,6 +61,94 @@ def adagrad(w, gradients, lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accum
     return w
 
 
+def adadelta(w, gradients, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0):
+    square = steps = 0.0
+    for g in gradients:
+        g = g + weight_decay * w
+        square = rho * square + (1 - rho) * g**2
+        step = np.sqrt(steps + eps) / np.sqrt(square + eps) * g
+        steps = rho * steps + (1 - rho) * step**2
+        w = w - lr * step
+    return w
+
+
+def adafactor(w, gradients, lr=1e-2, beta2_decay=-0.8, eps=(None, 1e-3), d=1.0, weight_decay=0.0):
+    def rms(x):
+        return np.sqrt(np.mean(x**2))
+
+    rows = columns = square = 0.0
+    for t, g in enumerate(gradients, 1):
+        share = t**beta2_decay
+        rate = max(eps[1], rms(w)) * min(lr, t**-0.5)
+        w = w * (1 - lr * weight_decay)
+        square = (1 - share) * square + share * g**2
+        if g.ndim == 2:
+            rows = (1 - share) * rows + share * np.mean(g**2, 1)
+            columns = (1 - share) * columns + share * np.mean(g**2, 0)
+        u = g / np.sqrt(np.outer(rows, columns) / np.mean(rows) if g.ndim == 2 else square)
+        w = w - rate * u / max(1.0, rms(u) / d)
+    return w
+
+
+def adamax(w, gradients, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    m = largest = 0.0
+    for t, g in enumerate(gradients, 1):
+        g = g + weight_decay * w
+        m = betas[0] * m + (1 - betas[0]) * g
+        largest = np.maximum(betas[1] * largest, np.abs(g) + eps)
+        w = w - lr / (1 - betas[0] ** t) * m / largest
+    return w
+
+
+def nadam(w, gradients, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, momentum_decay=4e-3, **decoupled):
+    m, v, product = 0.0, 0.0, 1.0
+    for t, g in enumerate(gradients, 1):
+        g = g if decoupled else g + weight_decay * w
+        w = w * (1 - lr * weight_decay) if decoupled else w
+        mu, ahead = (betas[0] * (1 - 0.5 * 0.96 ** (k * momentum_decay)) for k in (t, t + 1))
+        product *= mu
+        m = betas[0] * m + (1 - betas[0]) * g
+        v = betas[1] * v + (1 - betas[1]) * g**2
+        mean = ahead * m / (1 - product * ahead) + (1 - mu) * g / (1 - product)
+        w = w - lr * mean / (np.sqrt(v / (1 - betas[1] ** t)) + eps)
+    return w
+
+
+def radam(w, gradients, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, **decoupled):
+    m = v = 0.0
+    most = 2 / (1 - betas[1]) - 1
+    for t, g in enumerate(gradients, 1):
+        g = g if decoupled else g + weight_decay * w
+        w = w * (1 - lr * weight_decay) if decoupled else w
+        m = betas[0] * m + (1 - betas[0]) * g
+        v = betas[1] * v + (1 - betas[1]) * g**2
+        rho = most - 2 * t * betas[1] ** t / (1 - betas[1] ** t)
+        step = m / (1 - betas[0] ** t)
+        if rho > 5:
+            r = np.sqrt((rho - 4) * (rho - 2) * most / ((most - 4) * (most - 2) * rho))
+            step = r * np.sqrt(1 - betas[1] ** t) * step / (np.sqrt(v) + eps)
+        w = w - lr * step
+    return w
+
+
+def asgd(w, gradients, lr=1e-2, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0.0):
+    for t, g in enumerate(gradients):
+        eta = lr / (1 + lambd * lr * t) ** alpha
+        w = (1 - lambd * eta) * w - eta * (g + weight_decay * w)
+    return w
+
+
+def rprop(w, gradients, lr=1e-2, etas=(0.5, 1.2), step_sizes=(1e-6, 50.0)):
+    before, length = 0.0, lr
+    for g in gradients:
+        factor = np.where(g * before > 0, etas[1], np.where(g * before < 0, etas[0], 1.0))
+        length = np.clip(length * factor, *step_sizes)
+        g = np.where(g * before < 0, 0.0, g)
+        w = w - np.sign(g) * length
+        before = g
+    return w
+
+
 CASES = [
     (SGD, sgd, {"lr": 0.1}),
     (SGD, sgd, {"lr": 0.1, "weight_decay": 0.2}),
@@ -76,13 +164,38 @@ CASES = [
     (AdamW, adamw, {}),
     (AdamW, adamw, {"lr": 0.1, "betas": (0.5, 0.3), "eps": 0.1, "weight_decay": 0.2, "amsgrad": True}),
     (Adagrad, adagrad, {}),
+    (Delta, sgd, {"lr": 0.1, "momentum": 0.7}),
+    (Adadelta, adadelta, {}),
+    (Adadelta, adadelta, {"lr": 0.5, "rho": 0.7, "eps": 1e-2, "weight_decay": 0.2}),
+    (Adafactor, adafactor, {}),
+    (Adafactor, adafactor, {"lr": 0.9, "beta2_decay": -0.5, "eps": (1e-9, 2.0), "d": 1.1, "weight_decay": 0.2}),
+    (Adamax, adamax, {}),
+    (Adamax, adamax, {"lr": 0.1, "betas": (0.5, 0.7), "eps": 0.1, "weight_decay": 0.2}),
+    (NAdam, nadam, {}),
+    (NAdam, nadam, {"lr": 0.1, "betas": (0.5, 0.7), "eps": 0.1, "weight_decay": 0.2, "momentum_decay": 0.5}),
+    (NAdam, nadam, {"lr": 0.1, "weight_decay": 0.2, "decoupled_weight_decay": True}),
+    (RAdam, radam, {}),
+    (RAdam, radam, {"lr": 0.1, "betas": (0.5, 0.8), "eps": 0.1, "weight_decay": 0.2}),
+    (RAdam, radam, {"lr": 0.1, "betas": (0.5, 0.7), "weight_decay": 0.2, "decoupled_weight_decay": True}),
+    (ASGD, asgd, {}),
+    (ASGD, asgd, {"lr": 0.1, "lambd": 0.5, "alpha": 0.5, "t0": 2.0, "weight_decay": 0.2}),
+    (Rprop, rprop, {}),
+    (Rprop, rprop, {"lr": 0.1, "etas": (0.3, 1.7), "step_sizes": (0.07, 0.15)}),
     (Adagrad, adagrad, {"lr": 0.1, "lr_decay": 0.5, "weight_decay": 0.2, "initial_accumulator_value": 0.3, "eps": 0.1}),
 ]
 
 
+@pytest.fixture(params=[(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=str)
+def precision(request):
+    """Some optimizers keep a number of theirs in the default dtype."""
+    torch.set_default_dtype(request.param[0])
+    yield request.param
+    torch.set_default_dtype(torch.float32)
+
+
 @pytest.mark.parametrize(("optimizer", "textbook", "settings"), CASES)
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
-def test_update_is_that_of_the_textbook(optimizer, textbook, settings, dtype, tolerance):
+def test_update_is_that_of_the_textbook(optimizer, textbook, settings, precision):
+    dtype, tolerance = precision
     torch.manual_seed(0)
     start = [torch.randn(shape, dtype=torch.float64) for shape in SHAPES]
     # Gradients that shrink from step to step, so that a running maximum is told from a running mean.
@@ -131,40 +244,21 @@ def test_lbfgs_with_line_search_solves_least_squares():
     torch.testing.assert_close(w.detach(), torch.linalg.lstsq(a, y[:, None]).solution[:, 0], rtol=0, atol=1e-4)
 
 
-def test_full_batch_and_closure_are_said():
-    flags = {name: (optimizer.full_batch, optimizer.closure) for name, optimizer in OPTIMIZERS.items()}
-    assert {name for name, (full, _) in flags.items() if full} == {"gd", "lbfgs"}
-    assert {name for name, (_, closure) in flags.items() if closure} == {"lbfgs"}
-
-
-@pytest.mark.parametrize("name", sorted(set(OPTIMIZERS) - {"gd"}))
-def test_settings_have_the_names_and_defaults_of_torch(name):
-    optimizer = OPTIMIZERS[name]
-    parameters = inspect.signature(getattr(torch.optim, optimizer.__name__)).parameters
-    assert vars(optimizer()) == {key: parameters[key].default for key in vars(optimizer())}
-
-
-@pytest.mark.parametrize(
-    ("settings", "where"),
-    [
-        ({"name": "sgd", "nesterov": True}, "optimizer.nesterov"),
-        ({"name": "sgd", "nesterov": True, "momentum": 0.9, "dampening": 0.1}, "optimizer.dampening"),
-        ({"name": "adam", "betas": [0.9]}, "optimizer.betas"),
-        ({"name": "adamw", "betas": [0.9, 0.99, 0.999]}, "optimizer.betas"),
-        ({"name": "adam", "betas": [0.9, 1.0]}, "optimizer.betas"),
-        ({"name": "adam", "lr": -1}, "optimizer.lr"),
-        ({"name": "sgd", "momentum": 9}, "optimizer.momentum"),
-        ({"name": "lbfgs", "line_search_fn": "wolfe"}, "optimizer.line_search_fn"),
-    ],
-)
-def test_settings_that_can_not_be_are_refused(settings, where):
-    problems = []
-    read_component("optimizer", settings, "optimizer", problems)
-    assert [problem.where for problem in problems] == [where]
-
-
-def test_nesterov_without_momentum_is_explained():
-    problems = []
-    read_component("optimizer", {"name": "sgd", "nesterov": True}, "optimizer", problems)
-    assert "there is none" in problems[0].what
-    assert "optimizer.momentum=0.9" in problems[0].instead
+def test_muon_is_for_matrices_and_adamw_for_the_rest():
+    torch.manual_seed(0)
+    weight, kernel, bias = (torch.nn.Parameter(torch.randn(shape)) for shape in ((3, 5), (2, 3, 3), (4,)))
+    start = [p.detach().clone() for p in (weight, kernel, bias)]
+    settings = Muon(lr=0.1, weight_decay=0.3, adamw_lr=0.01, adamw_weight_decay=0.2, adamw_betas=(0.5, 0.7))
+    made = settings.build([weight, kernel, bias])
+    twins = [torch.nn.Parameter(w.clone()) for w in start]
+    alone = torch.optim.Muon(twins[:1], lr=0.1, weight_decay=0.3)
+    rest = torch.optim.AdamW(twins[1:], lr=0.01, weight_decay=0.2, betas=(0.5, 0.7))
+    for _ in range(3):
+        for p, twin in zip((weight, kernel, bias), twins, strict=True):
+            p.grad = torch.randn(p.shape)
+            twin.grad = p.grad.clone()
+        made.step()
+        alone.step()
+        rest.step()
+    for p, twin in zip((weight, kernel, bias), twins, strict=True):
+        torch.testing.assert_close(p, twin, rtol=1e-6, atol=1e-7)

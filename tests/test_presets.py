@@ -7,10 +7,8 @@ import pytest
 
 from bptrain.config.compose import compose, settings_of
 from bptrain.config.tree import config_root
-from bptrain.errors import RequestError
 from bptrain.train.fit import fit
 from bptrain.train.record import Checked, Stepped
-from bptrain.train.run import build
 
 FILES = sorted((config_root() / "experiment").glob("*.yaml"))
 ROWS = 8  # of each batch
@@ -20,21 +18,17 @@ ROWS = 8  # of each batch
 def test_a_preset_says_what_runs_it_and_what_to_expect(path):
     package, command, expectation = path.read_text().splitlines()[:3]
     assert package == "# @package _global_"
-    assert command == f"# bptrain experiment={path.stem}" or (command == "# bptrain" and path.stem == "digits_mlp")
+    assert command.startswith("# bptrain")
+    assert command.endswith(f"bptrain experiment={path.stem}")
     assert re.match(r"# Expect: .*\d", expectation)
     assert compose([f"experiment={path.stem}"]).resolved["name"] == path.stem
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_two_steps_of_a_preset_are_verified(path):
+def test_two_steps_of_a_preset_are_verified(path, built):
     settings = settings_of(compose([f"experiment={path.stem}"]))
     rows = settings.check.rows if settings.optimizer.full_batch else ROWS
-    try:
-        run = build(replace(settings, check=replace(settings.check, every=1, rows=rows, strict=True)))
-    except RequestError as error:
-        if "make data" in str(error) or "pip install" in str(error):
-            pytest.skip(str(error))
-        raise
+    run = built(replace(settings, check=replace(settings.check, every=1, rows=rows, strict=True)))
     verdicts = []
     for record in fit(run):
         if isinstance(record, Checked):

@@ -2,12 +2,15 @@
 
 import json
 import math
+from dataclasses import fields
 
+import numpy as np
 import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from bptrain.schedulers import Constant, Cosine, OneCycle, Plateau, Step
+from bptrain.config.component import components
+from bptrain.schedulers import Constant, Cosine, OneCycle, Plateau, Scheduler, Step
 
 TOTAL, PER_EPOCH = 24, 4
 
@@ -17,28 +20,94 @@ def optimizer(*rates):
     return torch.optim.SGD([{"params": [torch.nn.Parameter(torch.zeros(2))], "lr": lr} for lr in rates])
 
 
-def rates(scheduler, steps=TOTAL, start=0.5):
-    """The rate that each step is made with."""
-    made = optimizer(start)
-    schedule = scheduler.build(made, TOTAL, PER_EPOCH)
+def rates(scheduler, steps=TOTAL, total=TOTAL, bases=(0.5,)):
+    """The rates that each step is made with, those of one group as numbers; `due` says the same of any step."""
+    made = optimizer(*bases)
+    schedule = scheduler.build(made, total, PER_EPOCH)
     found = []
     for _ in range(steps):
-        found.append(made.param_groups[0]["lr"])
+        found.append([group["lr"] for group in made.param_groups])
         made.step()
         schedule.step()
-    return found
+    assert [schedule.due(t) for t in range(steps)] == found
+    return found if len(bases) > 1 else [rate for (rate,) in found]
 
 
-def torchs(make, steps=TOTAL):
-    made = optimizer()
-    scheduler = make(made)
-    found = []
-    for i in range(steps):
-        found.append(made.param_groups[0]["lr"])
+def torchs(make, total, bases):
+    """The rates of one of torch's schedulers, made of an optimizer and the number of steps."""
+    made = optimizer(*bases)
+    scheduler, found = make(made, total), []
+    for t in range(total):
+        found.append([group["lr"] for group in made.param_groups])
         made.step()
-        if i < steps - 1:
+        if t < total - 1:  # beyond the last step one_cycle refuses
             scheduler.step()
     return found
+
+
+def rise(made, steps):
+    """torch's form of the warm-up."""
+    return lr_scheduler.LinearLR(made, 1 / (steps + 1), total_iters=steps)
+
+
+def after(made, steps, scheduler):
+    """One of torch's schedulers after a warm-up."""
+    return lr_scheduler.SequentialLR(made, [rise(made, steps), scheduler], [steps])
+
+
+def one_cycle(made, total, **options):
+    top = [group["lr"] for group in made.param_groups]
+    return lr_scheduler.OneCycleLR(made, top, total_steps=total, cycle_momentum=False, **options)
+
+
+CYCLES = [
+    {"pct_start": share, "anneal_strategy": strategy, **factors}
+    for share in (0.0, 0.3, 0.55, 0.9)
+    for strategy in ("cos", "linear")
+    for factors in ({}, {"div_factor": 10.0, "final_div_factor": 100.0}, {"div_factor": 1.0, "final_div_factor": 1.0})
+]
+# Ours beside torch's of an optimizer and a number of steps.
+SAME = [
+    (Constant(), lambda o, n: lr_scheduler.ConstantLR(o, 1.0)),
+    (Constant(warmup=1.0), lambda o, n: rise(o, 4)),
+    (Constant(warmup=2.6), lambda o, n: rise(o, 10)),
+    (Step(step_size=1, gamma=0.5), lambda o, n: lr_scheduler.StepLR(o, 4, 0.5)),
+    (Step(step_size=2, gamma=0.2), lambda o, n: lr_scheduler.StepLR(o, 8, 0.2)),
+    (Step(), lambda o, n: lr_scheduler.StepLR(o, 120)),
+    (
+        Step(step_size=2, gamma=0.2, warmup=3.0),
+        lambda o, n: lr_scheduler.ChainedScheduler([rise(o, 12), lr_scheduler.StepLR(o, 8, 0.2)]),
+    ),
+    (Cosine(), lambda o, n: lr_scheduler.CosineAnnealingLR(o, n)),
+    (Cosine(eta_min=0.1), lambda o, n: lr_scheduler.CosineAnnealingLR(o, n, 0.1)),
+    (Cosine(warmup=1.0), lambda o, n: after(o, 4, lr_scheduler.CosineAnnealingLR(o, n - 4))),
+    (Cosine(eta_min=0.1, warmup=2.5), lambda o, n: after(o, 10, lr_scheduler.CosineAnnealingLR(o, n - 10, 0.1))),
+    *((OneCycle(**options), lambda o, n, options=options: one_cycle(o, n, **options)) for options in CYCLES),
+    *(
+        (OneCycle(warmup=1.5, **options), lambda o, n, options=options: after(o, 6, one_cycle(o, n - 6, **options)))
+        for options in CYCLES
+        if options["pct_start"]  # without a rise torch warms up to base / div_factor, from where there is a jump
+    ),
+]
+
+
+@pytest.mark.parametrize("total", [TOTAL, 25, 61, 250])
+@pytest.mark.parametrize(
+    ("scheduler", "make"), SAME, ids=lambda value: str(value) if isinstance(value, Scheduler) else ""
+)
+def test_each_step_of_each_group_is_made_with_torchs_rate(scheduler, make, total):
+    bases = (0.5, 0.07)  # below eta_min, a cosine rises
+    assert np.array(rates(scheduler, total, total, bases)) == pytest.approx(
+        np.array(torchs(make, total, bases)), rel=1e-11, abs=1e-17
+    )
+
+
+def test_every_option_of_every_scheduler_is_compared_with_torchs():
+    compared = [scheduler for scheduler, _ in SAME] + [Plateau(**options) for options in PLATEAUS]
+    for kind in components("scheduler").values():
+        for option in fields(kind):
+            values = {getattr(scheduler, option.name) for scheduler in compared if type(scheduler) is kind}
+            assert values > {option.default}, f"{kind.__name__}.{option.name}"
 
 
 def test_constant_leaves_the_rate_and_touches_nothing():
@@ -58,7 +127,6 @@ def test_warm_up_rises_in_a_line_from_near_zero():
 
 def test_step_drops_after_so_many_epochs():
     assert rates(Step(step_size=2, gamma=0.2)) == pytest.approx([0.5] * 8 + [0.1] * 8 + [0.02] * 8)
-    assert rates(Step(step_size=2, gamma=0.2)) == pytest.approx(torchs(lambda o: lr_scheduler.StepLR(o, 8, 0.2)))
 
 
 def test_warm_up_of_a_step_schedule_multiplies_it():
@@ -69,10 +137,6 @@ def test_warm_up_of_a_step_schedule_multiplies_it():
 def test_cosine_is_half_a_cosine_to_its_end():
     expected = [0.1 + 0.2 * (1 + math.cos(math.pi * t / TOTAL)) for t in range(TOTAL)]
     assert rates(Cosine(eta_min=0.1)) == pytest.approx(expected)
-    assert rates(Cosine(eta_min=0.1)) == pytest.approx(
-        torchs(lambda o: lr_scheduler.CosineAnnealingLR(o, TOTAL, eta_min=0.1))
-    )
-    assert rates(Cosine(eta_min=0.1), TOTAL + 3)[TOTAL:] == pytest.approx([0.1] * 3)
 
 
 def test_cosine_starts_after_the_warm_up():
@@ -81,23 +145,9 @@ def test_cosine_starts_after_the_warm_up():
     assert rates(Cosine(warmup=1.0)) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("strategy", ["cos", "linear"])
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
-def test_one_cycle_is_that_of_torch(strategy, share):
-    def theirs(made):
-        return lr_scheduler.OneCycleLR(
-            made,
-            0.5,
-            TOTAL,
-            pct_start=share,
-            anneal_strategy=strategy,
-            cycle_momentum=False,
-            div_factor=10,
-            final_div_factor=100,
-        )
-
-    ours = OneCycle(pct_start=share, anneal_strategy=strategy, div_factor=10, final_div_factor=100)
-    assert rates(ours) == pytest.approx(torchs(theirs))
+def test_after_its_end_a_schedule_stays_where_it_ended():
+    assert rates(Cosine(eta_min=0.1), TOTAL + 3)[TOTAL:] == pytest.approx([0.1] * 3)
+    ours = OneCycle(div_factor=10, final_div_factor=100)
     assert rates(ours, TOTAL + 2)[TOTAL:] == pytest.approx([0.5 / 1000] * 2)
 
 
@@ -110,30 +160,45 @@ def test_one_cycle_takes_trainings_of_any_length(total):
         schedule.step()
 
 
-@pytest.mark.parametrize(("patience", "cooldown", "min_lr"), [(0, 0, 0.0), (2, 0, 0.02), (1, 3, 0.0)])
-def test_plateau_is_that_of_torch(patience, cooldown, min_lr):
+PLATEAUS = [
+    {"factor": factor, "patience": patience, "threshold": threshold, "cooldown": cooldown, "min_lr": min_lr}
+    for factor, patience, threshold, cooldown, min_lr in [
+        (0.5, 0, 0.1, 0, 0.0),
+        (0.1, 10, 1e-4, 0, 0.0),
+        (0.5, 2, 0.0, 0, 0.02),
+        (0.7, 1, 0.3, 3, 0.0),
+        (0.3, 0, 0.1, 5, 0.07),
+        (0.0, 2, 0.1, 1, 0.0),
+    ]
+]
+PLATEAUS += [{**options, "warmup": 9.5, "min_lr": 0.0} for options in PLATEAUS]
+
+
+@pytest.mark.parametrize("options", PLATEAUS, ids=str)
+def test_plateau_drops_where_torchs_does(options):
     torch.manual_seed(0)
-    values = [math.nan, *(torch.randn(40) * 0.1).cumsum(0).tolist(), math.nan]
-    mine, theirs = optimizer(), optimizer()
-    ours = Plateau(factor=0.5, patience=patience, threshold=0.1, cooldown=cooldown, min_lr=min_lr).build(mine, 99, 3)
-    other = lr_scheduler.ReduceLROnPlateau(
-        theirs,
-        factor=0.5,
-        patience=patience,
-        threshold=0.1,
-        threshold_mode="abs",
-        cooldown=cooldown,
-        min_lr=min_lr,
-        eps=0,
-    )
-    drops = set()
+    values = [math.nan, *(torch.randn(150) * 0.1).cumsum(0).tolist(), math.nan]
+    mine, theirs = optimizer(0.5, 0.05), optimizer(0.5, 0.05)
+    ours = Plateau(**options).build(mine, 99, 4)
+    warmup = rise(theirs, 38) if "warmup" in options else None
+    options = {key: value for key, value in options.items() if key != "warmup"}
+    other = lr_scheduler.ReduceLROnPlateau(theirs, **options, threshold_mode="abs", eps=0)
+    drops, made = 0, []
     for value in values:
-        ours.step()
+        for _ in range(4):
+            theirs.step()
+            made.append([group["lr"] for group in mine.param_groups])
+            ours.step()
+            if warmup is not None:
+                warmup.step()
+        before = theirs.param_groups[0]["lr"]
         ours.evaluated(value)
         other.step(value)
-        assert mine.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"])
-        drops.add(mine.param_groups[0]["lr"])
-    assert len(drops) > 2
+        found = [[group["lr"] for group in made.param_groups] for made in (mine, theirs)]
+        assert found[0] == pytest.approx(found[1], rel=1e-11)
+        drops += theirs.param_groups[0]["lr"] < before
+    assert drops >= (2 if options["factor"] else 1)
+    assert [ours.due(t) for t in range(len(made))] == made  # those before a drop are due as they were
 
 
 def test_plateau_sees_a_standstill_of_negative_values():

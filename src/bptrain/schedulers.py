@@ -7,6 +7,7 @@ they don't wrap `optimizer.step`, hold for any engine of it, and go on from a st
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,7 +21,17 @@ Rate = Callable[[int, float], float]  # (steps made, base) -> learning rate of t
 
 
 class Schedule:
-    """Sets the learning rates of an optimizer while it trains; this one leaves them as they are."""
+    """Sets the learning rates of an optimizer while it trains; this one leaves them as they are.
+
+    `base` has the rate of each parameter group at the start. No other option of an optimizer is scheduled.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.base = [float(group["lr"]) for group in optimizer.param_groups]
+
+    def due(self, step: int) -> list[float]:
+        """The rate of each parameter group in step 0, 1, ...; with a drop to come, as if it did not come."""
+        return self.base
 
     def step(self) -> None:
         """To call after each step of the optimizer."""
@@ -40,18 +51,22 @@ class Varying(Schedule):
     """Before step t = 0, 1, ... sets the rate of each parameter group to rate(t, base), its base that at the start."""
 
     def __init__(self, optimizer: Optimizer, rate: Rate) -> None:
-        self.groups = optimizer.param_groups
-        self.base = [float(group["lr"]) for group in self.groups]
+        super().__init__(optimizer)
+        self.optimizer = optimizer
         self.rate = rate
         self.steps = 0
         self.apply()
 
+    def due(self, step: int) -> list[float]:
+        return [self.rate(step, base) for base in self.base]
+
     def apply(self) -> None:
-        for group, base in zip(self.groups, self.base, strict=True):
+        groups = self.optimizer.param_groups  # as they are now: restoring an optimizer makes new ones
+        for group, rate in zip(groups, self.due(self.steps), strict=True):
             if isinstance(group["lr"], (int, float)):
-                group["lr"] = self.rate(self.steps, base)
+                group["lr"] = rate
             else:  # a tensor, which a compiled step reads anew
-                group["lr"].fill_(self.rate(self.steps, base))
+                group["lr"].fill_(rate)
 
     def step(self) -> None:
         self.steps += 1
@@ -91,7 +106,7 @@ class Constant(Scheduler, name="constant"):
     """The base at every step."""
 
     def build(self, optimizer: Optimizer, total_steps: int, steps_per_epoch: int) -> Schedule:
-        return super().build(optimizer, total_steps, steps_per_epoch) if self.warmup else Schedule()
+        return super().build(optimizer, total_steps, steps_per_epoch) if self.warmup else Schedule(optimizer)
 
 
 @dataclass(frozen=True)
@@ -167,17 +182,18 @@ class Plateau(Scheduler, name="plateau"):
 
 
 class Dropping(Varying):
-    """The schedule of Plateau: the best value so far, evaluations since, and the factor of all drops."""
+    """The schedule of Plateau: the best value so far, evaluations since, and the steps before which it dropped."""
 
     def __init__(self, optimizer: Optimizer, settings: Plateau, warm: int) -> None:
         self.settings = settings
         self.best: float | None = None
         self.bad = self.cooling = 0
-        self.scale = 1.0
+        self.drops: list[int] = []
         super().__init__(optimizer, _warming(self._dropped, warm))
 
     def _dropped(self, t: int, base: float) -> float:
-        return min(base, max(base * self.scale, self.settings.min_lr))
+        scale = self.settings.factor ** bisect_right(self.drops, t)
+        return min(base, max(base * scale, self.settings.min_lr))
 
     def evaluated(self, value: float) -> None:
         if value < (math.inf if self.best is None else self.best - self.settings.threshold):
@@ -188,14 +204,14 @@ class Dropping(Varying):
             self.cooling -= 1
             self.bad = 0
         if self.bad > self.settings.patience:
-            self.scale *= self.settings.factor
+            self.drops = [*self.drops, self.steps]
             self.bad, self.cooling = 0, self.settings.cooldown
             self.apply()
 
     def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {key: getattr(self, key) for key in ("best", "bad", "cooling", "scale")}
+        return super().state_dict() | {key: getattr(self, key) for key in ("best", "bad", "cooling", "drops")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for key in ("best", "bad", "cooling", "scale"):
+        for key in ("best", "bad", "cooling", "drops"):
             setattr(self, key, state[key])
         super().load_state_dict(state)

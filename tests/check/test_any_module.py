@@ -8,6 +8,8 @@ from torch import nn
 
 import bptrain
 from bptrain.errors import RequestError
+from bptrain.reference import rule
+from bptrain.reference.rule import rule_for
 
 
 class Net(nn.Module):
@@ -163,7 +165,10 @@ def test_a_wrong_backward_of_two_outputs_is_named(monkeypatch):
     assert ["TwoOutputs" in call.function for call in report.culprits] == [True]
 
 
-def test_a_call_without_a_rule_inside_a_function_is_not_called_verified():
+def test_a_call_without_a_rule_inside_a_function_is_not_called_verified(monkeypatch):
+    assert rule_for(torch.special.i0) is not None
+    monkeypatch.delitem(rule._REGISTRY, torch.special.i0)
+
     class Bessel(torch.autograd.Function):
         @staticmethod
         def forward(ctx, x):
@@ -257,3 +262,10 @@ def test_the_line_of_a_call_is_the_one_that_made_it():
     assert report.calls[0].source.startswith("torch/nn/modules/linear.py:")
     report = bptrain.check_gradients(Net(torch.tanh), torch.randn(5, 3))
     assert all("test_any_module.py:" in call.source for call in report.calls)
+
+
+def test_a_shape_as_an_argument_stays_a_shape():
+    def body(h):
+        return h * torch.distributions.Exponential(torch.ones(h.shape)).rsample().detach() + h.new(h.shape).zero_()
+
+    assert bptrain.check_gradients(Net(body), torch.randn(5, 3)).ok

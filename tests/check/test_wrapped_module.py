@@ -110,6 +110,7 @@ WRAPPED = {
     "weight norm": lambda: parametrizations.weight_norm(nn.Linear(3, 4)),
     "orthogonal": lambda: parametrizations.orthogonal(nn.Linear(3, 3), orthogonal_map="cayley"),
     "checkpoint": lambda: Checkpointed(False),
+    "reentrant checkpoint": lambda: nn.Sequential(nn.Linear(3, 3), Checkpointed(True)),
 }
 
 
@@ -120,6 +121,30 @@ def test_a_wrapped_module_is_not_accused(make, dtype):
     report = bptrain.check_gradients(make().to(dtype), torch.randn(4, 3, dtype=dtype))
     assert report.ok
     assert report.verdict in ("verified", "numerical")
+
+
+def test_a_wrong_backward_in_a_reentrant_checkpoint_is_found():
+    class Scaled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return 2 * x
+
+        @staticmethod
+        def backward(ctx, dy):
+            return 2.002 * dy
+
+    class Wrong(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 2)
+
+        def forward(self, x):
+            return checkpoint(lambda h: self.second(Scaled.apply(h)), self.first(x), use_reentrant=True)
+
+    report = bptrain.check_gradients(Wrong(), torch.randn(4, 3))
+    assert [call.function for call in report.culprits] == ["torch.utils.checkpoint.CheckpointFunction"]
+    assert report.parameters["second.weight"].verdict == "verified"
+    assert report.parameters["first.weight"].verdict == "wrong"
 
 
 def test_spectral_norm_takes_its_vectors_as_constants():

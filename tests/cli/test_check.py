@@ -35,6 +35,7 @@ def test_a_trajectory_is_trained_in_memory_and_each_step_checked(capsys, folder)
         "5 gradients",
         re.search(r"clip factor [\d.]+", out)[0],
         "3 buffers",
+        "learning rate 0.001",
         "update of Adam",
     ]
     assert not list(folder.iterdir())
@@ -86,3 +87,24 @@ def test_a_step_that_is_wrong_ends_with_its_number_and_exit_code_3(capsys, monke
     assert re.search(r"^wrong +4 gradients", out, re.MULTILINE)
     assert re.match(r"bptrain: step 2: The step is wrong: the gradients of .*: the gradients of the step before", err)
     assert main([*TINY[1:], "check.every=1"]) == 3
+
+
+def test_a_rate_that_comes_a_step_late_is_named_with_exit_code_3(capsys, monkeypatch):
+    class Late(Eager):
+        held = None
+
+        def step(self, batches):
+            group = self.optimizer.param_groups[0]
+            due, group["lr"] = group["lr"], self.held or group["lr"]
+            loss = super().step(batches)
+            group["lr"] = self.held = due
+            return loss
+
+    monkeypatch.setattr("bptrain.train.run.Eager", Late)
+    assert main([*TINY, "steps=20", "scheduler=cosine", "optimizer.lr=0.1"]) == 3
+    out, err = capsys.readouterr()
+    assert steps(out) == [1]
+    assert re.search(r"^wrong +learning rate 0\.0\d+ ", out, re.MULTILINE)
+    assert re.match(r"bptrain: step 2: The step is wrong: the learning rate of group 0 in step 2 is 0\.1, and ", err)
+    assert err.endswith(" is due: one step late.\n")
+    assert main([*TINY[1:], "scheduler=cosine", "check.enabled=false"]) == 0

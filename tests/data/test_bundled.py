@@ -12,7 +12,7 @@ from bptrain.config.component import components
 from bptrain.data.assemble import assemble, standardized
 from bptrain.data.bundled import Diabetes, Digits, Iris, Wine
 from bptrain.data.dataset import fingerprint
-from bptrain.data.mnist1d import MNIST1D
+from bptrain.data.mnist1d import MNIST1D, _make
 from bptrain.data.split import OwnTestSplit, Split
 from bptrain.errors import RequestError
 
@@ -157,6 +157,7 @@ def test_mnist1d_keeps_its_own_test_part():
 
 def test_without_its_package_mnist1d_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "mnist1d.data", None)
+    _make.cache_clear()
     with pytest.raises(
         RequestError, match=r'data=mnist1d: needs the package mnist1d .*pip install "bptrain\[mnist1d\]"'
     ):

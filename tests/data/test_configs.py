@@ -27,4 +27,4 @@ def test_the_yaml_holds_every_setting_at_its_default(name):
     fields = component.__dataclass_fields__
     assert set(given) == {"name", *fields}
     assert set(given["split"]) == set(read.split.__dataclass_fields__)
-    assert set(required) == ({"path", "target"} if name == "csv" else set())
+    assert set(required) == {"csv": {"path", "target"}, "series": {"path", "column"}}.get(name, set())

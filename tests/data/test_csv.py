@@ -150,3 +150,24 @@ def test_no_text_ends_in_anything_but_data_or_a_request_error(text, number, tmp_
     path.write_text("x,y\n1,2\n" * number + text)
     with contextlib.suppress(RequestError):
         CSV(path=str(path), target="y").load(0)
+
+
+def test_several_targets_of_0_and_1_are_labels(write):
+    rows = [(i, i % 2, int(i > 4), 1) for i in range(20)]
+    loaded = write("x,odd,large,always\n" + lines(rows), target=("odd", "large"), split=Split(0, 0.2, "order")).load(0)
+    assert (loaded.task, loaded.shape, loaded.outputs, loaded.classes) == ("multilabel", (2,), 2, ("odd", "large"))
+    assert loaded.parts["test"].targets.tolist() == [[i % 2, 1.0] for i in range(16, 20)]
+    assert loaded.parts["test"].targets.dtype == torch.float32
+
+
+def test_several_targets_of_other_numbers_are_a_regression_each_with_its_own_scale(write):
+    rows = [(i, i % 2, 3 * i, -i) for i in range(20)]
+    loaded = write("x,odd,three,minus\n" + lines(rows), target=("three", "minus"), split=Split(0, 0, "order")).load(0)
+    assert (loaded.task, loaded.outputs, loaded.classes) == ("regression", 2, ())
+    deviation = torch.arange(20.0).std(correction=0).item()
+    assert loaded.target_scale == pytest.approx((3 * deviation, deviation))
+    targets = loaded.parts["train"].targets
+    torch.testing.assert_close(targets.std(0, correction=0), torch.ones(2))
+    torch.testing.assert_close(targets[:, 0], -targets[:, 1])
+    numbers = write("x,a,b\n" + lines([(1, 0, 1), (2, 1, 0), (3, 1, 1)]), target=("a", "b"), task="regression")
+    assert numbers.load(0).task == "regression"

@@ -20,7 +20,7 @@ def same(one, other):
     count=st.integers(3, 60),
     validation=st.floats(0, 0.45),
     test=st.floats(0, 0.45),
-    by=st.sampled_from(["random", "order"]),
+    by=st.sampled_from(["random", "order", "interleaved"]),
     seed=st.integers(0, 2**70),
 )
 def test_each_row_is_in_exactly_one_part(count, validation, test, by, seed):
@@ -44,6 +44,13 @@ def test_another_seed_gives_other_rows(by):
 
 def test_parts_are_in_order_of_use():
     assert list(divide(LABELS, CLASSES, Split(), 0)) == ["train", "validation", "test"]
+
+
+def test_interleaved_takes_rows_at_equal_distances_over_the_whole():
+    rows = divide(np.zeros(20), (), Split(0.25, 0.1, "interleaved"), 0)
+    assert rows["test"].tolist() == [0, 10]
+    assert rows["validation"].tolist() == [1, 4, 8, 12, 16]
+    assert sorted(np.concatenate(list(rows.values()))) == list(range(20))
 
 
 def test_order_takes_the_first_rows_to_train_and_the_last_to_test():

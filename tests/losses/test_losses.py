@@ -67,6 +67,18 @@ def test_balanced_weights_come_from_the_training_part():
     )
 
 
+def test_weights_of_tagging_come_from_the_tokens_there_are():
+    tags = torch.tensor([[0, 2, 2], [1, -100, -100], [2, 0, -100]])
+    part = Part(torch.ones(3, 3, dtype=torch.long), tags)
+    dataset = Dataset("words", "tagging", (3,), 3, CLASSES, {"train": part}, (), "", ("", "x"))
+    assert CrossEntropy(weight="balanced").build(dataset).weight.tolist() == pytest.approx([1.0, 2.0, 2 / 3])
+    output = torch.tensor(OUTPUT).expand(3, 5, 3)[:, :3]
+    w = np.array([1.0, 2.0, 0.5])[tags[tags >= 0]]
+    logs = log_softmax(OUTPUT)[[0, 1, 2, 0, 0, 1], tags[tags >= 0]]
+    loss = CrossEntropy(weight=(1.0, 2.0, 0.5)).build(dataset).double()(output, tags)
+    assert loss.item() == pytest.approx(-(w * logs).sum() / w.sum())
+
+
 @pytest.mark.parametrize(("setting", "weight"), [(None, 1), (2.5, 2.5), ((2.5,), 2.5)])
 def test_two_classes_are_one_logit(setting, weight):
     dataset, z = classes([0, 1, 1], 2), OUTPUT[:3, :1]
@@ -109,7 +121,9 @@ def test_a_loss_for_another_task_is_refused_and_those_that_fit_are_named(name):
     (problem,) = error.value.problems
     assert problem.where == "loss"
     assert all(word in problem.what for word in (name, dataset.name, dataset.task))
-    assert problem.instead == f"These fit: {fitting}."
+    assert problem.instead.startswith("These fit: ")
+    assert set(fitting.split(", ")) <= set(problem.instead.removeprefix("These fit: ").rstrip(".").split(", "))
+    assert name not in problem.instead
 
 
 REFUSED = [

@@ -64,6 +64,8 @@ def tensors(tree):
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")  # and an odd number of zeros, which is one of the cases
+@pytest.mark.filterwarnings("ignore:torch.* is deprecated")  # old spellings, which have rules too
+@pytest.mark.filterwarnings("ignore:index_reduce.* is in beta")
 @pytest.mark.parametrize(("rule", "function", "case"), list(calls()))
 def test_rule_equals_torch_and_differences(rule, function, case):
     torch.manual_seed(1)

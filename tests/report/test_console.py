@@ -32,7 +32,11 @@ def test_an_early_stop_is_said(capsys):
     out = said(capsys, "fit.epochs=9", "fit.patience=2", "optimizer.lr=0")
     assert re.findall(r"^epoch (\d)/9 ", out, re.MULTILINE) == ["1", "2", "3"]
     assert re.findall(r"^epoch .* best$", out, re.MULTILINE) == re.findall(r"^epoch 1/9 .*", out, re.MULTILINE)
-    assert re.search(r"^12 steps in \d.* samples/s\), stopped early; best epoch 1; seed 0$", out, re.MULTILINE)
+    assert re.search(
+        r"^12 steps in \d.* samples/s\), stopped early: no better value within fit.patience; best epoch 1; seed 0$",
+        out,
+        re.MULTILINE,
+    )
     assert "stopped early" not in said(capsys)
 
 

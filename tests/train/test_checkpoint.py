@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
+from bptrain.config.component import components
 from bptrain.config.compose import compose, settings_of
 from bptrain.train.checkpoint import checkpoint
 from bptrain.train.fit import fit
@@ -13,6 +14,7 @@ from bptrain.train.record import Stepped
 from bptrain.train.run import build
 
 OPTIMIZERS = {
+    "delta": [],
     "sgd": ["optimizer.momentum=0.9"],
     "gd": [],
     "rmsprop": ["optimizer.momentum=0.5", "optimizer.centered=true"],
@@ -20,12 +22,22 @@ OPTIMIZERS = {
     "adam": [],
     "adamw": [],
     "lbfgs": ["optimizer.line_search_fn=strong_wolfe"],
+    "adadelta": [],
+    "adafactor": [],
+    "adamax": [],
+    "asgd": ["optimizer.t0=1"],
+    "muon": [],
+    "nadam": [],
+    "radam": ["optimizer.betas=[0.9,0.7]"],
+    "rprop": [],
+    "bfgs": ["scheduler=constant"],
+    "cg": ["scheduler=constant"],
 }
 
 
 def fresh(name):
     words = ["data=iris", "model.sizes=[5]", "model.dropout=0.2", "model.norm=batch", "fit.epochs=4"]
-    return build(settings_of(compose([*words, f"optimizer={name}", *OPTIMIZERS[name], "scheduler=cosine"])))
+    return build(settings_of(compose([*words, f"optimizer={name}", "scheduler=cosine", *OPTIMIZERS[name]])))
 
 
 def rebuilt(value, tensors):
@@ -52,6 +64,10 @@ def after_steps(run, count):
         count -= isinstance(record, Stepped)
         if count == 0:
             return
+
+
+def test_every_optimizer_is_tried():
+    assert OPTIMIZERS.keys() == components("optimizer").keys()
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

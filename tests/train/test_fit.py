@@ -65,7 +65,7 @@ def test_checks_leave_training_as_it_is_to_the_bit(model):
     assert checked[1][-1] == unchecked[1][-1]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp64"])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "lbfgs"])
 def test_a_check_of_every_step_leaves_training_as_it_is_to_the_bit(optimizer, precision):
     overrides = ["model.dropout=0.2", "model.norm=batch", "fit.clip=0.5", "fit.accumulate=3", f"precision={precision}"]
@@ -79,6 +79,16 @@ def test_a_check_of_every_step_leaves_training_as_it_is_to_the_bit(optimizer, pr
     assert not torch.equal(weights(checked[0]), weights(run_of(*overrides)))
     states = [run.state.optimizer.state_dict()["state"] for run, _ in (checked, unchecked)]
     torch.testing.assert_close(*states, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("overrides", [[], ["fit.accumulate=3"], ["optimizer=lbfgs", "fit.epochs=2"]])
+def test_under_fp64_all_is_float64(overrides):
+    run, records = trained("precision=fp64", "model.norm=batch", *overrides)
+    part = run.dataset.parts["train"]
+    kept = [part.inputs, *run.state.model.parameters(), run.state.model.layers[0].norm.running_mean]
+    kept += [record.loss for record in records if isinstance(record, Stepped)]
+    assert {tensor.dtype for tensor in kept} == {torch.float64}
+    assert part.targets.dtype == torch.int64
 
 
 def test_bf16_rounds_the_forward_pass_and_nothing_that_is_kept():

@@ -11,41 +11,62 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from bptrain.check.rates import rates_of
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The gradients at the parameters, in the order of the optimizer, and the loss where it asked for it."""
+    """The gradients at the parameters, in the order of the optimizer, and the loss where it asked for it.
+
+    `rates` has the learning rate of each parameter group.
+    """
 
     parameters: list[Tensor]
     gradients: list[Tensor | None]
+    rates: list[Tensor]
     loss: float | None = None
+
+    @classmethod
+    def now(cls, optimizer: Optimizer) -> Evaluation:
+        parameters = parameters_of(optimizer)
+        return cls(copies(parameters), gradients_of(parameters), rates_of(optimizer))
 
 
 @contextmanager
 def observed(optimizer: Optimizer) -> Iterator[list[Evaluation]]:
     """Inside, a step of the optimizer fills the list: one evaluation, or one for each call of a closure."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    parameters, depth = parameters_of(optimizer), 0
     seen: list[Evaluation] = []
 
     def before(optimizer: Optimizer, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
+        nonlocal depth
+        depth += 1
+        if depth > 1:  # torch hooks the step of every class: a subclass' own calls that of its base
+            return None
         closure = kwargs.pop("closure", None) or next(iter(args[1:]), None)
         if closure is None:
-            seen.append(Evaluation(copies(parameters), gradients_of(parameters)))
+            seen.append(Evaluation.now(optimizer))
             return None
+        rates = rates_of(optimizer)
 
         def watched() -> Any:
             at = copies(parameters)
             loss = closure()
-            seen.append(Evaluation(at, gradients_of(parameters), float(loss)))
+            seen.append(Evaluation(at, gradients_of(parameters), rates, float(loss)))
             return loss
 
         return (args[0], watched), kwargs
 
-    handle = optimizer.register_step_pre_hook(before)
+    def after(*_: Any) -> None:
+        nonlocal depth
+        depth -= 1
+
+    handles = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
     try:
         yield seen
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 @dataclass(frozen=True)
@@ -66,6 +87,10 @@ class Replay:
         pairs = zip(parameters, nearest.gradients, strict=True)
         assert nearest.loss is not None
         return nearest.loss, tuple(torch.zeros_like(w) if g is None else g.to(w.dtype) for w, g in pairs)
+
+
+def parameters_of(optimizer: Optimizer) -> list[Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
 
 
 def copies(tensors: list[Tensor]) -> list[Tensor]:

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
 
 from bptrain.check.optimizer_report import EntryReport, OptimizerReport
-from bptrain.check.update import EntryError, Gradient, Key, compare_step, slots, uncovered
+from bptrain.check.update import EntryError, Gradient, Key, compare_step, slots, uncovered, with_given
 from bptrain.check.update_fault import fault
 from bptrain.check.verdict import VERIFIED, WRONG
 from bptrain.reference.update import Update, update_for
@@ -58,7 +58,9 @@ def _steps(
             bare = step == UNSTEPPED and len(before) > 1 and slot is before[-1]
             gradients.append(None if bare else _gradient(update, slot.parameters, generator))
         _take(optimizer, update, gradients)
-        for old, gradient, new in zip(before, gradients, slots(optimizer, update, names), strict=True):
+        after = slots(optimizer, update, names)
+        for start, gradient, new in zip(before, gradients, after, strict=True):
+            old = with_given(update, start, new)
             for key, error in compare_step(update, old, gradient, new, generator).items():
                 known = found.get(key)
                 if known is None or (known.verdict == VERIFIED and (error.wrong or error.ulps > known.ulps)):

@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from bptrain.reference.dtype import cast
+from bptrain.reference.effect import is_size
 
 _COARSE = (torch.float16, torch.bfloat16, torch.float32)
 _COARSE_COMPLEX = (torch.complex32, torch.complex64)
@@ -26,7 +27,7 @@ class _Promote(TorchFunctionMode):
             func = Tensor.double
         kwargs = kwargs or {}
         if getattr(func, "__name__", "") not in ("__get__", "__set__"):
-            flat, spec = tree_flatten((args, kwargs))
+            flat, spec = tree_flatten((args, kwargs), is_leaf=is_size)
             args, kwargs = tree_unflatten([_promoted(x) for x in flat], spec)
         return func(*args, **kwargs)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -12,21 +13,21 @@ from torch.optim import Optimizer
 
 from bptrain.check.batches import Batches
 from bptrain.check.buffers import compare_buffers
-from bptrain.check.evaluation import Evaluation, Replay, copies, gradients_of, observed
+from bptrain.check.evaluation import Evaluation, observed
 from bptrain.check.gradients import check_recorded
-from bptrain.check.optimizer import entry_report, names_of
-from bptrain.check.optimizer_report import OptimizerReport
+from bptrain.check.optimizer import names_of
+from bptrain.check.rates import Schedule, compare_rates, others
 from bptrain.check.recording import Recording
 from bptrain.check.report import GradientReport
 from bptrain.check.step_report import StepReport
 from bptrain.check.stepped_gradient import compare_stepped
+from bptrain.check.stepped_update import compare_update
 from bptrain.check.tolerance import GradientError, compare
-from bptrain.check.update import Gradient, Slot, compare_step, slots, uncovered
-from bptrain.check.update_fault import fault
+from bptrain.check.update import slots
 from bptrain.check.verdict import ORDER
 from bptrain.reference.accumulation import accumulate
 from bptrain.reference.draws import Draws
-from bptrain.reference.update import Update, update_for
+from bptrain.reference.update import update_for
 
 PART = "loss, gradients of the step and buffers, which need all rows of a batch"
 
@@ -38,6 +39,8 @@ def check_step(
     batches: Sequence[tuple[Tensor, Tensor]],
     take: Callable[[], Tensor],
     *,
+    schedule: Schedule | None = None,
+    step: int = 0,
     clip: float | None = None,
     casts: AbstractContextManager[object] | None = None,
     rows: int | None = None,
@@ -49,8 +52,9 @@ def check_step(
     `batches` are inputs and targets. `take` makes a step of `optimizer` on the gradient of the mean loss over all
     rows of the batches, clipped to the norm `clip`, model and loss being run inside `casts`; it returns that loss. It
     is not called where a gradient is wrong, or the loss not finite. But for that step, model, optimizer and torch's
-    generators stay as they are. With `rows` the gradients of so many rows of each batch are verified, and of the step
-    the update alone.
+    generators stay as they are. `schedule` says which learning rates are due in it, it being the one after `step`
+    others. With `rows` the gradients of so many rows of each batch are verified, and of the step the update and its
+    rates alone.
     """
     parts = [(inputs[:rows], targets[:rows]) for inputs, targets in batches]
     given = Batches(parts, loss, casts or nullcontext(), seed)
@@ -64,18 +68,22 @@ def check_step(
     if not (report.finite and report.ok):
         return StepReport(report)
     names, update = names_of(optimizer, model.named_parameters()), update_for(type(optimizer))
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     flat = [name for group in names for name in group]
-    start = Evaluation(copies(parameters), gradients_of(parameters))
+    start = Evaluation.now(optimizer)
     before = slots(optimizer, update, names) if update is not None else []
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     with observed(optimizer) as seen:
         value = take()
     if not seen:  # whoever made the step, it was not the optimizer
-        seen = [Evaluation(start.parameters, gradients_of(parameters))]
-    updated = _compare_update(optimizer, update, before, seen, names, generator)
+        seen = [replace(Evaluation.now(optimizer), parameters=start.parameters, rates=start.rates)]
+
+    def instead(group: int) -> dict[str, float]:
+        return others(schedule, step, group) if schedule is not None else {}
+
+    updated, used = compare_update(optimizer, update, before, seen, names, generator, instead)
+    rates = compare_rates(used, schedule, step) if schedule is not None else []
     if given.sizes != [len(inputs) for inputs, _ in batches]:
-        return StepReport(report, update=updated, note=PART)
+        return StepReport(report, rates=rates, update=updated, note=PART)
     for evaluation in seen[1:]:
         passes.append(_at(evaluation, flat, given, passes[-1][-1]))
     losses, stepped = [_compare_loss(value, given, passes[0])], []
@@ -83,12 +91,13 @@ def check_step(
         theirs, stale = (dict(zip(flat, e.gradients, strict=True)) for e in (evaluation, old))
         stepped.append(compare_stepped(theirs, given.gradients(recordings, flat), given.sizes, clip, stale))
         if evaluation.loss is not None:
-            losses.append(_compare_loss(torch.tensor(evaluation.loss).to(value), given, recordings))
+            losses.append(_compare_loss(value.new_tensor(evaluation.loss), given, recordings))
     tapes = [recording.tape for recordings in passes for recording in recordings]
     return StepReport(
         report,
         loss=max(losses, key=_rank),
         stepped=max(stepped, key=lambda found: max(map(_rank, found.parameters.values()))),
+        rates=rates,
         update=updated,
         buffers=compare_buffers(model, passes[-1][-1].model, buffers, tapes),  # type: ignore[arg-type]
     )
@@ -111,29 +120,6 @@ def _compare_loss(theirs: Tensor, batches: Batches, recordings: list[Recording])
         accumulate([[x] for x in row], batches.sizes) for row in ([x.double() for x in losses], losses)
     )
     return compare(theirs, exact, lambda: [(again, 1.0)], again.dtype)
-
-
-def _compare_update(
-    optimizer: Optimizer,
-    update: type[Update] | None,
-    before: list[Slot],
-    seen: list[Evaluation],
-    names: list[list[str]],
-    generator: torch.Generator,
-) -> OptimizerReport:
-    """What the optimizer made of the gradients it got."""
-    title, note = type(optimizer).__name__, uncovered(optimizer, update)
-    if update is None or note:
-        return OptimizerReport(title, 1, note=note)
-    if update.closure and any(evaluation.loss is None for evaluation in seen):
-        return OptimizerReport(title, 1, note="its step was called without a closure, or not at all")
-    gradients: list[Gradient] = [Replay(seen)] if update.closure else list(seen[-1].gradients)
-    entries = []
-    for old, gradient, new in zip(before, gradients, slots(optimizer, update, names), strict=True):
-        for key, error in compare_step(update, old, gradient, new, generator).items():
-            words = fault(update, old, gradient, new, key) if error.wrong else ""
-            entries.append(entry_report(key, 1, error, words))
-    return OptimizerReport(title, 1, entries, "" if entries else "rounding decides which way its step goes")
 
 
 def _worst(reports: list[GradientReport]) -> GradientReport:

@@ -9,10 +9,11 @@ from typing import Any
 
 from bptrain.check.figures import aligned, figures, plain
 from bptrain.check.optimizer_report import OptimizerReport
+from bptrain.check.rates import SteppedRate
 from bptrain.check.report import GradientReport
 from bptrain.check.stepped_gradient import SteppedGradient
 from bptrain.check.tolerance import GradientError
-from bptrain.check.verdict import failed, worst
+from bptrain.check.verdict import CONTRACT, failed, worst
 from bptrain.errors import GradientsWrong
 
 Errors = dict[str, GradientError]
@@ -23,13 +24,15 @@ class StepReport:
     """One step of training against the same step by hand.
 
     `gradients` are autograd's, of that batch of the step which came out worst. The rest is there once the step was
-    made: `loss` is what the engine says it was, `stepped` the gradients that the optimizer got, `update` what it made
-    of them, `buffers` those of the model afterwards. `note` says what could not be compared and why.
+    made: `loss` is what the engine says it was, `stepped` the gradients that the optimizer got,
+    `rates` the learning rate of each parameter group, `update` what it made of them, `buffers` those of the model
+    afterwards. `note` says what could not be compared and why.
     """
 
     gradients: GradientReport
     loss: GradientError | None = None
     stepped: SteppedGradient | None = None
+    rates: list[SteppedRate] = field(default_factory=list)
     update: OptimizerReport | None = None
     buffers: Errors = field(default_factory=dict)
     note: str = ""
@@ -62,6 +65,7 @@ class StepReport:
             "loss": plain(self.loss) if self.loss else None,
             "stepped": {name: plain(error) for name, error in stepped.parameters.items()} if stepped else {},
             "clip": plain(stepped.clip) | {"factor": stepped.factor} if stepped and stepped.clip else None,
+            "rates": [rate.to_json() for rate in self.rates],
             "update": self.update.to_json() if self.update else None,
             "buffers": {name: plain(error) for name, error in self.buffers.items()},
             "note": self.note,
@@ -72,7 +76,7 @@ class StepReport:
         rows = []
         for words, errors in self._parts():
             found = _worst(errors)
-            rows.append((found.verdict, words, *figures(found)))
+            rows.append((worst(error.verdict for error in errors), words, *figures(found)))
         if self.update is not None and self.update.entries:
             ulps = f"{max(e.ulps for e in self.update.entries):.2g} ULPs"
             rows.append((self.update.verdict, f"update of {self.update.optimizer}", ulps, "-"))
@@ -97,7 +101,11 @@ class StepReport:
 
     def _noted(self) -> str:
         update = self.update.note if self.update is not None else ""
-        return "".join(f" Not compared: {note}." for note in (self.note, update) if note)
+        notes = [f"Not compared: {note}" for note in (self.note, update) if note]
+        by_contract = {name: error for name, error in self.buffers.items() if error.verdict == CONTRACT}
+        if by_contract:
+            notes.append(f"{_names(by_contract)}: {next(iter(by_contract.values())).fault}")
+        return "".join(f" {note}." for note in notes)
 
     def _errors(self) -> list[GradientError]:
         return [error for _, errors in self._parts() for error in errors]
@@ -113,6 +121,10 @@ class StepReport:
             parts.append((f"clip factor {self.stepped.factor:.4g}", [self.stepped.clip]))
         if self.buffers:
             parts.append((f"{len(self.buffers)} buffers", list(self.buffers.values())))
+        if self.rates:
+            one = f"learning rate {self.rates[0].due:.4g}"
+            words = one if len(self.rates) == 1 else f"{len(self.rates)} learning rates"
+            parts.append((words, [rate.error for rate in self.rates]))
         return parts
 
     def _faults(self) -> list[str]:
@@ -127,6 +139,7 @@ class StepReport:
             clip = self.stepped.clip
             if clip is not None and failed(clip.verdict, strict):
                 faults.append(f"the clip factor, which is {self.stepped.factor:.6g}, is off by {clip.error:.1e}")
+        faults += [str(rate) for rate in self.rates if failed(rate.error.verdict, strict)]
         if self.update is not None and failed(self.update.verdict, strict):
             faults.append(self.update.summary().rstrip("."))
         wrong = _wrong(self.buffers, strict)

@@ -173,7 +173,7 @@ def _where_finite(
     Infinite or NaN on both sides is agreement on a value that overflowed.
     """
     finite = ours.isfinite() & given.isfinite()
-    same = (ours == given) | (ours.isnan() & given.isnan())
+    same = (ours == given) | (ours.isnan() & ~given.isfinite()) | (given.isnan() & ~ours.isfinite())
     overflow = int((given.isinf() & ours.isfinite()).sum())
     others = [(as_real(again), share) for again, share in reruns()] if reruns is not None else []
     if not (finite | same).all():

@@ -36,12 +36,16 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Slot:
-    """What an update acts on at once: one parameter, or all of an optimizer that takes a closure, with its state."""
+    """What an update acts on at once: one parameter, or all of an optimizer that takes a closure, with its state.
+
+    `group` is the number of the parameter group whose `options` hold.
+    """
 
     names: tuple[str, ...]
     parameters: tuple[Tensor, ...]
     state: State
     options: Options
+    group: int
 
     def entries(self) -> Iterator[tuple[Key, Tensor]]:
         """All that is kept, a list as one tensor with an axis more."""
@@ -76,7 +80,7 @@ class EntryError:
 def slots(optimizer: Optimizer, update: type[Update], names: list[list[str]]) -> list[Slot]:
     """A copy of all that `optimizer` keeps; `names` of its parameters by group."""
     found = []
-    for group, known in zip(optimizer.param_groups, names, strict=True):
+    for number, (group, known) in enumerate(zip(optimizer.param_groups, names, strict=True)):
         kept = {k: v for k, v in group.items() if k in optimizer.defaults and k not in IMPLEMENTATION}
         options = tree_map(lambda v: v.item() if isinstance(v, Tensor) else v, kept)
         together = [list(range(len(known)))] if update.closure else [[i] for i in range(len(known))]
@@ -84,8 +88,22 @@ def slots(optimizer: Optimizer, update: type[Update], names: list[list[str]]) ->
             parameters = tuple(group["params"][i].detach().clone() for i in members)
             state = tree_map(_copy, dict(optimizer.state.get(group["params"][members[0]], {})))
             concrete = update.concrete(options, parameters[0].dtype)
-            found.append(Slot(tuple(known[i] for i in members), parameters, state, concrete))
+            found.append(Slot(tuple(known[i] for i in members), parameters, state, concrete, number))
     return found
+
+
+def with_given(update: type[Update], before: Slot, after: Slot) -> Slot:
+    """The slot before a step, its options with what the update takes as the optimizer found it."""
+    found = {name: float(after.state.get(name, math.nan)) for name in update.given}
+    return replace(before, options=before.options | found)
+
+
+def violated(update: type[Update], before: Slot, gradient: Gradient) -> str:
+    """The condition that such an option breaks, in words; nothing where none is broken."""
+    if not update.given:
+        return ""
+    parameters, state = tree_map(_double, (before.parameters, before.state))
+    return update.violated(parameters, gradient, state, **before.options)
 
 
 def uncovered(optimizer: Optimizer, update: type[Update] | None) -> str:
@@ -104,25 +122,29 @@ def compare_step(
 ) -> dict[Key, EntryError]:
     """Every entry after the step against what the update makes of `before` and `gradient`.
 
-    Empty where rounding decides which way the step goes, where a line search stops for instance, and it went another.
+    Empty where rounding decides which way the step goes, where a line search stops for instance, and it went another,
+    or ends elsewhere: then rounding may have multiplied beyond what the reruns show.
     """
     exact = dict(advance(update, before, gradient).entries())
     theirs, old = dict(after.entries()), dict(before.entries())
     way = _way(exact)
     reruns = [_stored(update, before, gradient, after)]
-    errors: dict[Key, EntryError] = {}
     for repeats in REPEATS:
         reruns += [_random(update, before, gradient, generator) for _ in range(repeats)]
         alike = [rerun for rerun in reruns if _way(rerun) == way]
-        if not alike or (len(alike) < len(reruns) and _way(theirs) != way):
+        decided = len(alike) == len(reruns)
+        if not alike or not (decided or _way(theirs) == way):
             return {}
         errors = {
             key: _compare(theirs.get(key), value, [rerun[key] for rerun in alike], old.get(key), update.mixes)
             for key, value in exact.items()
         }
-        if not any(error.wrong for error in errors.values()):
+        wrong = any(error.wrong for error in errors.values())
+        if not wrong:
             break
-    return errors
+    broken = [key for key in theirs if key[1] in update.given] if violated(update, before, gradient) else []
+    judged = errors if decided or not wrong else {}
+    return judged | dict.fromkeys(broken, EntryError(torch.float64, math.inf))
 
 
 def advance(update: type[Update], slot: Slot, gradient: Gradient) -> Slot:

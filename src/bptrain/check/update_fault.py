@@ -8,7 +8,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from bptrain.check.fault import unlike
-from bptrain.check.update import Gradient, Key, Slot, advance
+from bptrain.check.update import Gradient, Key, Slot, advance, violated
 from bptrain.reference.update import Options, Update
 
 LIKENESS = 1e-2  # how near, relatively, a change is to one that explains it
@@ -17,6 +17,8 @@ SHARE = 0.75  # of the elements that must be so
 
 def fault(update: type[Update], before: Slot, gradient: Gradient, after: Slot, key: Key) -> str:
     """A few words on how the entry `key` of `after` differs from what it should be; empty where nothing fits."""
+    if key[1] in update.given and (words := violated(update, before, gradient)):
+        return words
     theirs, ours = dict(after.entries()).get(key), dict(advance(update, before, gradient).entries())[key]
     if theirs is None:
         return "there is none"

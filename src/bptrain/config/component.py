@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 GROUPS = {
     "model": "bptrain.models",
     "model/activation": "bptrain.models.activation",
+    "model/kernel": "bptrain.models.kernel",
     "model/layer": "bptrain.models.layer",
     "data": "bptrain.data",
     "loss": "bptrain.losses",

@@ -64,6 +64,8 @@ def _match(hint: Any, value: Any, where: str, problems: list[Problem], metadata:
     """`value` as `hint`, INVALID when a problem was added already, _NO_MATCH when the type does not fit."""
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
+        if value is None and type(None) in get_args(hint):
+            return None
         for option in get_args(hint):
             found = _match(option, value, where, problems, metadata)
             if found is not _NO_MATCH:

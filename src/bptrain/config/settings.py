@@ -12,7 +12,7 @@ from bptrain.errors import Problem, RequestError
 from bptrain.losses.loss import Loss
 from bptrain.models.custom import Custom
 from bptrain.models.model import Model
-from bptrain.optimizers import Optimizer
+from bptrain.optimizers.optimizer import Optimizer
 from bptrain.schedulers import Scheduler
 
 TIME = re.compile(r"(\d+(?:\.\d+)?)(s|min)")
@@ -52,6 +52,12 @@ class Fit:
     drop_last: bool = setting(False, "leave out the last batch of an epoch when it is smaller than the others")
     accumulate: int = setting(1, "batches whose gradients are averaged into one step", minimum=1)
     clip: float | None = setting(None, "scale the gradient down to this 2-norm when it is longer", above=0)
+    tbptt: int | None = setting(
+        None,
+        "recurrent networks: how far the gradient goes back at the most; null for the whole sequence",
+        minimum=1,
+        unit="steps",
+    )
     evaluate: int = setting(1, "epochs between evaluations on the validation part", minimum=1, unit="epochs")
     patience: int | None = setting(
         None, "stop after so many evaluations without a better monitored value", minimum=1, unit="evaluations"
@@ -82,12 +88,17 @@ class Settings:
     threads: int = setting(
         1, "CPU threads; part of the result. Small networks gain nothing from more", minimum=1, maximum=1024
     )
-    precision: Literal["fp32", "bf16"] = setting(
-        "fp32", "bf16: forward pass and loss under torch.autocast; parameters, gradients and optimizer stay float32"
+    precision: Literal["fp32", "bf16", "fp64"] = setting(
+        "fp32",
+        "bf16: forward pass and loss under torch.autocast; parameters, gradients and optimizer stay float32. "
+        "fp64: all of the run in float64",
     )
     trust: tuple[str, ...] = setting((), "your own modules and packages whose code may run; from the command line only")
     monitor: str | None = setting(
         None, "metric that picks the best epoch; null for the task's own, and the loss without a validation part"
+    )
+    metrics: tuple[str, ...] | None = setting(
+        None, "figures of merit that every part is judged by besides the loss; null for the usual ones of the task"
     )
     model: Model = setting(MISSING, "the network")
     data: Data = setting(MISSING, "where the examples come from")

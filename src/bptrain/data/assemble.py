@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 STANDARDIZE = "Scale each feature (each channel of images, signals) to mean 0, deviation 1 over the training part."
 STANDARDIZE_TARGET = "Scale the target to mean 0 and deviation 1 over the training part; metrics keep its units."
+BINARIZE = "Pixels above this become 1 and all others 0; null leaves them as they are."
 
 
 def standardized(parts: Mapping[str, ndarray]) -> tuple[dict[str, ndarray], ndarray]:
@@ -31,37 +32,44 @@ def standardized(parts: Mapping[str, ndarray]) -> tuple[dict[str, ndarray], ndar
     return {name: np.moveaxis(x, -1, 1) for name, x in scaled.items()}, scaler.scale_
 
 
+def binarized(pixels: ndarray, threshold: float | None) -> ndarray:
+    """1 above the threshold and 0 elsewhere; as they are without one."""
+    return pixels if threshold is None else (pixels > threshold).astype(pixels.dtype)
+
+
 def assemble(
     name: str,
     inputs: Mapping[str, ndarray],
     targets: Mapping[str, ndarray],
     classes: tuple[str, ...],
     standardize_target: bool = False,
+    multilabel: bool = False,
 ) -> Dataset:
-    """The dataset of parts given as arrays: inputs (N, *shape), targets (N,).
+    """The dataset of parts given as arrays: inputs (N, *shape), targets (N,) or (N, O).
 
-    With `classes` the targets are indices into them, without they are numbers and may be standardised.
+    With `classes` the targets are indices into them, or for `multilabel` 0 and 1 (N, O) for each; without they are
+    numbers and may be standardised.
     """
     import numpy as np
     import torch
 
     scale: tuple[float, ...] = ()
     if not classes:
-        targets = {part: y.reshape(-1, 1) for part, y in targets.items()}  # (N, 1)
-        scale = (1.0,)
+        targets = {part: y.reshape(len(y), -1) for part, y in targets.items()}  # (N, O)
+        scale = (1.0,) * targets["train"].shape[1]
         if standardize_target:
             targets, deviations = standardized(targets)
             scale = tuple(map(float, deviations))
-    kind = np.int64 if classes else np.float32
+    kind = np.int64 if classes and not multilabel else np.float32
     parts = {
         part: Part(torch.from_numpy(x.astype(np.float32, order="C")), torch.from_numpy(targets[part].astype(kind)))
         for part, x in inputs.items()
     }
     return Dataset(
         name=name,
-        task="classification" if classes else "regression",
+        task="multilabel" if multilabel else "classification" if classes else "regression",
         shape=tuple(parts["train"].inputs.shape[1:]),
-        outputs=len(classes) or 1,
+        outputs=len(classes) or len(scale),
         classes=classes,
         parts=parts,
         target_scale=scale,

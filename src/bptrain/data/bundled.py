@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bptrain.config.component import setting
-from bptrain.data.assemble import STANDARDIZE, STANDARDIZE_TARGET, assemble, standardized
+from bptrain.data.assemble import BINARIZE, STANDARDIZE, STANDARDIZE_TARGET, assemble, binarized, standardized
 from bptrain.data.dataset import Data, Dataset
 from bptrain.data.split import SPLIT, Split, divide
 
@@ -47,8 +47,10 @@ class Digits(Bundled, name="digits"):
     The UCI "Optical Recognition of Handwritten Digits" test set; its levels 0..16 are divided by 16.
     """
 
+    binarize: float | None = setting(None, BINARIZE, minimum=0, below=1)
+
     def _inputs(self, bunch: Any) -> ndarray:
-        return bunch.images[:, None] / 16  # (N, 1, 8, 8)
+        return binarized(bunch.images[:, None] / 16, self.binarize)  # (N, 1, 8, 8)
 
 
 @dataclass(frozen=True)

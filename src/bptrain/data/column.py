@@ -70,6 +70,31 @@ def target(
     return indices, names
 
 
+def several(
+    file: CSVFile, names: tuple[str, ...], task: Task | None, problems: list[Problem]
+) -> tuple[ndarray, tuple[str, ...]] | None:
+    """The columns side by side (N, O), and their names where they are labels, all 0 or 1; None after a problem."""
+    import numpy as np
+
+    cure = "Correct it or remove the row."
+    columns = [_values(file, name, True, cure, "", problems) for name in names]
+    if task == "classification" or not names:
+        what = "names no column." if not names else "names several columns, and a class is one."
+        problems.append(Problem("data.target", what, "Name one, or write data.task=multilabel."))
+    found = [column for column in columns if column is not None]
+    if len(found) < len(columns) or task == "classification" or not names:
+        return None
+    table = np.stack(found, 1)  # (N, O)
+    labels = bool(np.isin(table, (0, 1)).all())
+    if task == "multilabel" and not labels:
+        wrong = [name for name, column in zip(names, found, strict=True) if not np.isin(column, (0, 1)).all()]
+        problems.append(
+            Problem(file.path, f"column '{wrong[0]}' has values other than 0 and 1.", "Drop it as a target.")
+        )
+        return None
+    return table, names if labels and task != "regression" else ()
+
+
 def is_text(values: ndarray) -> bool:
     """Whether a column holds text, not numbers."""
     return values.dtype == object

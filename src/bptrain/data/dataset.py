@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import abc
 import hashlib
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from bptrain.config.component import Component
@@ -26,6 +27,7 @@ Task = Literal[
     "anomaly",
 ]
 PAD = 0  # the token that fills up a sequence
+END = 1  # in transduction, the token that ends the other sequence, and that its decoder starts from
 IGNORED = -100  # the class of a place that has none, as torch's losses know it
 
 
@@ -39,9 +41,13 @@ class Part:
     regression           float32 (N, outputs)
     forecasting          float32 (N, outputs), the values of `outputs` steps to come
     tagging              int64 (N, T), a class for each token, IGNORED after the end
-    transduction         int64 (N, U) tokens of another sequence, PAD after its end
+    transduction         int64 (N, U) tokens of another sequence, its last END, then PAD. `inputs` are int64 (N, T + U):
+                         beside the source what a decoder is given to learn each of the targets with, the target
+                         shifted by one, END first. A network's `predict` looks at the first T alone. `labels` int64
+                         (N, A, U), where there are any, are all the targets that are right, the first one included
     reconstruction, density   float32 (N, *shape), the inputs themselves
-    anomaly              as for what the network is trained to do, with `labels` int64 (N,): 1 for an anomaly
+    anomaly              as in forecasting or reconstruction; what is there is judged by its error where it stands in
+                         the middle of the target's last axis, and `labels` int64 (N,) are 1 where that is an anomaly
     """
 
     inputs: Tensor
@@ -51,10 +57,10 @@ class Part:
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def to(self, device: torch.device) -> Part:
-        """The same on a device."""
-        labels = None if self.labels is None else self.labels.to(device)
-        return Part(self.inputs.to(device), self.targets.to(device), labels)
+    def to(self, device: torch.device, dtype: torch.dtype) -> Part:
+        """The same on a device, what is not of integers in `dtype`."""
+        inputs, targets = (x.to(device, dtype if x.is_floating_point() else None) for x in (self.inputs, self.targets))
+        return Part(inputs, targets, None if self.labels is None else self.labels.to(device))
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,8 @@ class Dataset:
     `vocabulary` names. `outputs` counts the classes, or the columns of the target. `classes` names them (or the
     tokens of the other sequence in transduction), () for numbers. `target_scale` is the standard deviation by which
     each target column was divided (ones if it was not), () for classes. `naive_error` is the mean absolute error, in
-    the target's units and over the training part, of a forecast that says what was seen a period ago.
+    the target's units and over the training part, of a forecast that says what was seen a period ago. `quantile` is
+    that of the validation part's errors above which an error counts as an anomaly; 1 is the largest of them.
     `fingerprint` is that of `parts`.
     """
 
@@ -79,6 +86,7 @@ class Dataset:
     fingerprint: str
     vocabulary: tuple[str, ...] = ()
     naive_error: float = 1.0
+    quantile: float = 1.0
 
 
 class Data(Component, abc.ABC, group="data"):
@@ -90,6 +98,21 @@ class Data(Component, abc.ABC, group="data"):
 
         RequestError when the settings or the source are wrong.
         """
+
+
+def unsupervised(dataset: Dataset, task: Literal["reconstruction", "density"]) -> Dataset:
+    """The same inputs as their own targets, whatever the targets were."""
+    parts = {name: Part(part.inputs, part.inputs) for name, part in dataset.parts.items()}
+    outputs = math.prod(dataset.shape)
+    return replace(
+        dataset,
+        task=task,
+        outputs=outputs,
+        classes=(),
+        parts=parts,
+        target_scale=(1.0,) * outputs,
+        fingerprint=fingerprint(parts),
+    )
 
 
 def fingerprint(parts: Mapping[str, Part]) -> str:

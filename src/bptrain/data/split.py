@@ -11,12 +11,13 @@ from bptrain.errors import Problem, RequestError
 if TYPE_CHECKING:
     from numpy import ndarray
 
-By = Literal["auto", "stratified", "random", "order"]
+By = Literal["auto", "stratified", "random", "order", "interleaved"]
 SPLIT = "How the rows are shared out to training, validation and test."
 SHOWN = 5  # of the classes that are too small
 BY = (
-    "How rows are chosen: stratified (equal shares of each class), random, or order (the first rows train, "
-    "then validation, then test); auto is stratified for classes and random for regression."
+    "How rows are chosen: stratified (equal shares of each class), random, order (the first rows train, then "
+    "validation, then test), or interleaved (with test 0.1 every 10th row is for the test); auto is stratified for "
+    "classes and random for regression."
 )
 
 
@@ -89,6 +90,10 @@ def divide(targets: ndarray, classes: tuple[str, ...], split: Split, seed: int) 
     for part, size in sizes.items():
         if by == "order":
             rest, held_out[part] = rest[:-size], rest[-size:]
+            continue
+        if by == "interleaved":
+            places = np.arange(size) * len(rest) // size  # the first row of each of `size` equal stretches
+            rest, held_out[part] = np.delete(rest, places), rest[places]
             continue
         strata = None
         if by == "stratified":

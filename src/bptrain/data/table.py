@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bptrain.config.component import setting
 from bptrain.data.assemble import STANDARDIZE_TARGET, assemble, standardized
-from bptrain.data.column import feature, is_text, target
+from bptrain.data.column import feature, is_text, several, target
 from bptrain.data.csv_file import read_csv
-from bptrain.data.dataset import Data, Dataset, Task
+from bptrain.data.dataset import Data, Dataset
 from bptrain.data.split import SPLIT, Split, divide
 from bptrain.errors import Problem, RequestError, did_you_mean
 
@@ -32,11 +32,14 @@ class CSV(Data, name="csv"):
     The target is a class for each row when it is text, or integers (written without point or exponent)
     of at most 20 different values that each stand in two rows or more on average; other numbers
     are a regression. `task` decides otherwise. Classes are sorted: numbers by size, text by code point.
+    Several targets are columns of numbers: labels, of which a row may have any, if all are 0 or 1, else a regression.
     """
 
     path: str = setting(MISSING, "The CSV file, relative to the working directory.")
-    target: str = setting(MISSING, "The column to predict.")
-    task: Task | None = setting(None, "What the target is; null: seen from its values.")
+    target: str | tuple[str, ...] = setting(MISSING, "The column to predict, or a list of columns.")
+    task: Literal["classification", "multilabel", "regression"] | None = setting(
+        None, "What the target is; null: seen from its values."
+    )
     drop: tuple[str, ...] = setting((), "Columns that are not features, such as ids.")
     categorical: tuple[str, ...] = setting((), "Columns whose numbers only name categories, such as codes.")
     separator: str = setting(",", "The character between two values; tab for a tab.")
@@ -50,7 +53,12 @@ class CSV(Data, name="csv"):
         names = self._features(file.frame.columns)
         problems: list[Problem] = []
         columns = [feature(file, name, name in self.categorical, self.categories, problems) for name in names]
-        found = target(file, self.target, self.task, problems)
+        together = isinstance(self.target, tuple)
+        found = (
+            several(file, self._targets, self.task, problems)
+            if together
+            else target(file, self._targets[0], self.task, problems)
+        )
         if problems or found is None:
             more = [Problem(self.path, f"{len(problems) - SHOWN} more columns are wrong.")] * (len(problems) > SHOWN)
             raise RequestError([*problems[:SHOWN], *more])
@@ -58,19 +66,24 @@ class CSV(Data, name="csv"):
         rows = divide(values, classes, self.split, seed)
         inputs = _encode([column for column in columns if column is not None], rows, self.standardize)
         targets = {part: values[chosen] for part, chosen in rows.items()}
-        return assemble(self.path, inputs, targets, classes, self.standardize_target)
+        labels = together and bool(classes)
+        return assemble(self.path, inputs, targets, classes, self.standardize_target, labels)
+
+    @property
+    def _targets(self) -> tuple[str, ...]:
+        return self.target if isinstance(self.target, tuple) else (self.target,)
 
     def _features(self, columns: list[str]) -> list[str]:
         """The columns that are features; RequestError when the settings name columns that are not there."""
         problems = []
-        named = {"data.target": (self.target,), "data.drop": self.drop, "data.categorical": self.categorical}
+        named = {"data.target": self._targets, "data.drop": self.drop, "data.categorical": self.categorical}
         for key, words in named.items():
             for word in words:
                 if word not in columns:
                     problems.append(Problem(key, f"{self.path} has no column '{word}'.", _meant(word, columns)))
-                elif word == self.target and key != "data.target":
+                elif word in self._targets and key != "data.target":
                     problems.append(Problem(key, f"names the target '{word}'.", "Leave it out of the list."))
-        features = [name for name in columns if name not in (self.target, *self.drop)]
+        features = [name for name in columns if name not in (*self._targets, *self.drop)]
         if not features:
             problems.append(Problem(self.path, "no column is left as a feature.", "Drop fewer columns."))
         if "" in features:

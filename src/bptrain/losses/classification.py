@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bptrain.config.component import setting
-from bptrain.data.dataset import Dataset, Task
+from bptrain.data.dataset import IGNORED, PAD, Dataset, Task
 from bptrain.errors import Problem, RequestError
 from bptrain.losses.loss import Loss
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CrossEntropy(Loss, name="cross_entropy"):
-    """Minus the logarithm of the target class's softmax.
+    """Minus the logarithm of the target class's softmax; in tagging and transduction the mean over a batch's tokens.
 
     With weights, the mean of a batch is weighted: its sum is divided by the sum of its targets' weights.
     https://pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html
     """
 
-    tasks: ClassVar[tuple[Task, ...]] = ("classification",)
+    tasks: ClassVar[tuple[Task, ...]] = ("classification", "tagging", "transduction")
 
     weight: Literal["balanced"] | tuple[float, ...] | None = setting(
         None, "weight of each class, or balanced: inverse to its frequency in training", minimum=0
@@ -33,6 +33,8 @@ class CrossEntropy(Loss, name="cross_entropy"):
         import torch
         from torch import nn
 
+        from bptrain.modules.token_cross_entropy import TokenCrossEntropy
+
         weight = None
         if self.weight == "balanced":
             weight = _balanced(dataset)
@@ -41,10 +43,22 @@ class CrossEntropy(Loss, name="cross_entropy"):
                 what = f"has {len(self.weight)} entries for the {dataset.outputs} classes of {dataset.name}."
                 raise RequestError(Problem("loss.weight", what))
             weight = torch.tensor(self.weight)
-            if not weight[dataset.parts["train"].targets].any():
+            if not weight[_classes(dataset)].any():
                 what = "no class of the training part has a weight above 0."
                 raise RequestError(Problem("loss.weight", what, "Write one, or null."))
-        return nn.CrossEntropyLoss(weight, label_smoothing=self.label_smoothing)
+        kind = nn.CrossEntropyLoss if dataset.task == "classification" else TokenCrossEntropy
+        return kind(weight, ignore_index=_ignored(dataset), label_smoothing=self.label_smoothing)
+
+
+def _ignored(dataset: Dataset) -> int:
+    """The target that is none."""
+    return PAD if dataset.task == "transduction" else IGNORED
+
+
+def _classes(dataset: Dataset) -> Tensor:
+    """The class of each training example, or of each of its tokens (N,)."""
+    targets = dataset.parts["train"].targets
+    return targets[targets != _ignored(dataset)]
 
 
 def _balanced(dataset: Dataset) -> Tensor:
@@ -52,7 +66,7 @@ def _balanced(dataset: Dataset) -> Tensor:
 
     King and Zeng 2001; scikit-learn's class_weight="balanced".
     """
-    targets = dataset.parts["train"].targets
+    targets = _classes(dataset)
     counts = targets.bincount(minlength=dataset.outputs)
     if not counts.all():
         absent = [name for name, count in zip(dataset.classes, counts.tolist(), strict=True) if not count]
@@ -65,25 +79,27 @@ def _balanced(dataset: Dataset) -> Tensor:
 class BinaryCrossEntropy(Loss, name="bce"):
     """Cross-entropy of independent yes-or-no questions, from logits: "is it class k?", averaged over the questions.
 
-    Two classes are one question, "is it the second?", and the model has one output.
+    In multilabel each label is a question. Two classes are one, "is it the second?", and the model has one output.
     https://pytorch.org/docs/stable/generated/torch.nn.BCEWithLogitsLoss.html
     """
 
-    tasks: ClassVar[tuple[Task, ...]] = ("classification",)
+    tasks: ClassVar[tuple[Task, ...]] = ("classification", "multilabel")
 
     pos_weight: float | tuple[float, ...] | None = setting(
         None, "weight of the answer yes, one or one for each output", above=0
     )
 
     def outputs(self, dataset: Dataset) -> int:
-        return 1 if dataset.outputs == 2 else dataset.outputs
+        return 1 if dataset.outputs == 2 and dataset.task == "classification" else dataset.outputs
 
     def build(self, dataset: Dataset) -> nn.Module:
         import torch
+        from torch import nn
 
         from bptrain.modules.one_versus_rest import OneVersusRest
 
         if isinstance(self.pos_weight, tuple) and len(self.pos_weight) != self.outputs(dataset):
             what = f"has {len(self.pos_weight)} entries for {self.outputs(dataset)} outputs."
             raise RequestError(Problem("loss.pos_weight", what, "Write one for each, or a single number for all."))
-        return OneVersusRest(pos_weight=None if self.pos_weight is None else torch.tensor(self.pos_weight))
+        kind = nn.BCEWithLogitsLoss if dataset.task == "multilabel" else OneVersusRest
+        return kind(pos_weight=None if self.pos_weight is None else torch.tensor(self.pos_weight))

@@ -17,6 +17,7 @@ class Loss(Component, abc.ABC, group="loss"):
     """A function of the model's output (B, O) and the targets: classes (B,), or numbers (B, O)."""
 
     tasks: ClassVar[tuple[Task, ...]]
+    full_batch: ClassVar[bool] = False  # whether it is one of the whole training part, and no mean over rows
 
     def outputs(self, dataset: Dataset) -> int:
         """How many outputs the model needs."""

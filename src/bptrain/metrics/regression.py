@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bptrain.data.dataset import Dataset, Task
+from bptrain.errors import Problem, RequestError
 from bptrain.metrics.metric import Metric
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+NORMAL_95 = 1.959964  # 95 % of a normal distribution lie within so many deviations
 
 
 def rmse(outputs: Tensor, targets: Tensor, dataset: Dataset) -> Tensor:
@@ -32,9 +35,22 @@ def r2(outputs: Tensor, targets: Tensor, dataset: Dataset) -> Tensor:
     return (1 - errors / spread).where(spread > 0, constant).mean()
 
 
+def coverage(outputs: tuple[Tensor, Tensor], targets: Tensor, dataset: Dataset) -> Tensor:
+    """Share of the targets within 1.96 standard deviations of the mean: 0.95 if the distributions are right.
+
+    RequestError when the outputs are no means and variances.
+    """
+    if not isinstance(outputs, tuple):
+        what = "coverage needs a variance of each target, which this model does not give."
+        raise RequestError(Problem("metrics", what, "model=gp does."))
+    mean, variance = outputs
+    return ((targets - mean).abs() <= NORMAL_95 * variance.sqrt()).float().mean()
+
+
 NUMBERS: tuple[Task, ...] = ("regression", "forecasting")
 METRICS = (
     Metric("rmse", NUMBERS, "min", rmse),
     Metric("mae", NUMBERS, "min", mae),
     Metric("r2", NUMBERS, "max", r2),
+    Metric("coverage", NUMBERS, "max", coverage, default=False, of="outputs"),
 )

@@ -26,7 +26,7 @@ class Model(Component, abc.ABC, group="model"):
     step, which some models predict from.
     """
 
-    tasks: ClassVar[tuple[Task, ...]] = ("classification", "multilabel", "regression", "forecasting")
+    tasks: ClassVar[tuple[Task, ...]] = ("classification", "multilabel", "regression", "forecasting", "anomaly")
     reads: ClassVar[tuple[Literal["numbers", "tokens"], ...]] = ("numbers",)
 
     @abc.abstractmethod
@@ -36,6 +36,10 @@ class Model(Component, abc.ABC, group="model"):
         Weights are drawn from torch's global generator on the CPU. RequestError when `shape` does not
         fit, naming the layer.
         """
+
+    def prepared(self, dataset: Dataset) -> Dataset:
+        """The dataset as the model takes it: where one learns without targets, the inputs are the targets."""
+        return dataset
 
     def network(self, dataset: Dataset, outputs: int) -> nn.Module:
         """The network for a dataset; a model that needs more of it than the shape of an input says how."""

@@ -1,12 +1,13 @@
-"""Recurrent networks: the simple (Elman) network, GRU and LSTM, over signals or the rows of images."""
+"""Recurrent networks: the simple (Elman) network, GRU and LSTM, over signals, the rows of images, or tokens."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from bptrain.config.component import setting
+from bptrain.data.dataset import Dataset, Task
 from bptrain.errors import Problem, RequestError
 from bptrain.models.init import Init, initialise
 from bptrain.models.model import WIDEST, Model
@@ -19,16 +20,26 @@ if TYPE_CHECKING:
 class Recurrent(Model):
     """Reads (channels, length) as `length` steps, and (channels, height, width) as `height` steps of a row each.
 
+    Tokens (length,) are read up to the end of each sequence, each as a vector that is learned.
     A subclass bears the name of a class of torch.nn, and its own fields are arguments of that class.
     `output=last` gives the head the final state of the last layer, of each direction: that of the
-    reverse one has read the sequence back to its first step. `output=every` gives it the states of all steps.
+    reverse one has read the sequence back to its first step. `output=every` gives it the states of all steps,
+    `output=mean` their mean. `output=each` gives it each state by itself, for data of tagging: (B, T, outputs).
     """
+
+    tasks: ClassVar[tuple[Task, ...]] = (*Model.tasks, "tagging")
+    reads = ("numbers", "tokens")
 
     hidden: int = setting(64, "units of each layer and direction", minimum=1, maximum=WIDEST)
     layers: int = setting(1, "recurrent layers, one over the other", minimum=1, maximum=1024)
     bidirectional: bool = setting(False, "whether a second network reads from the end")
     dropout: float = setting(0.0, "share of values set to 0 between layers while training", minimum=0, below=1)
-    output: Literal["last", "every"] = setting("last", "which steps the head sees: the last, or every one")
+    output: Literal["last", "mean", "every", "each"] = setting(
+        "last", "what the head sees: the last state, the mean, every state at once, or each by itself to tag it"
+    )
+    head_dropout: float = setting(0.0, "share of what the head sees set to 0 while training", minimum=0, below=1)
+    embedding: int = setting(64, "numbers that stand for a token, in data of tokens", minimum=1, maximum=WIDEST)
+    embedding_dropout: float = setting(0.0, "share of these set to 0 while training", minimum=0, below=1)
     init: Init = setting("default", "how weights are drawn; default is torch's own way")
 
     def __post_init__(self) -> None:
@@ -40,17 +51,23 @@ class Recurrent(Model):
         """Arguments of torch's class that only this kind of network has."""
         return {}
 
-    def build(self, shape: tuple[int, ...], outputs: int) -> nn.Module:
+    def network(self, dataset: Dataset, outputs: int) -> nn.Module:
+        answers_each(self.output, dataset)
+        return self.build(dataset.shape, outputs, len(dataset.vocabulary))
+
+    def build(self, shape: tuple[int, ...], outputs: int, vocabulary: int = 0) -> nn.Module:
+        """As any model; of tokens, there are `vocabulary` kinds, and (B, length) -> (B, outputs)."""
         from torch import nn
 
         from bptrain.modules.recurrent import SequenceNetwork
+        from bptrain.modules.sequence import SMALL, embedding
 
-        if len(shape) not in (2, 3):
+        if len(shape) not in (2, 3) and not vocabulary:
             what = f"{self.name} needs signals (channels, length) or images (channels, height, width)"
             raise RequestError(Problem("model", f"{what}, not inputs of {shape}.", "model=mlp fits."))
-        steps, features = shape[1], math.prod(shape) // shape[1]
+        steps = shape[0] if vocabulary else shape[1]
         layers = getattr(nn, type(self).__name__)(
-            features,
+            self.embedding if vocabulary else math.prod(shape) // steps,
             self.hidden,
             self.layers,
             dropout=self.dropout,
@@ -62,7 +79,16 @@ class Recurrent(Model):
         head = nn.Linear(width * steps if self.output == "every" else width, outputs)
         initialise(layers, self.init)
         initialise(head, self.init)
-        return SequenceNetwork(layers, head, self.output)
+        table = embedding(vocabulary, self.embedding, self.embedding_dropout, SMALL) if vocabulary else None
+        return SequenceNetwork(layers, head, self.output, table, self.head_dropout)
+
+
+def answers_each(output: str, dataset: Dataset) -> None:
+    """RequestError unless the head answers at each step just where the data asks for that."""
+    if (output == "each") != (dataset.task == "tagging"):
+        what = f"is {output}, and {dataset.name} is data for {dataset.task}."
+        instead = "Write each." if dataset.task == "tagging" else "Write last, mean or every."
+        raise RequestError(Problem("model.output", what, instead))
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def evaluate(call: Call, values: Callable[[int], Tensor], dtype: torch.dtype) ->
             raise TypeError("it is for real numbers")
         bound = tree_map(value, slots)
         y, cache = run_forward(rule, bound, _again(call, values, dtype))
-    except (TypeError, RuntimeError) as reason:
+    except (TypeError, RuntimeError, IndexError, ZeroDivisionError) as reason:
         raise NoRule(f"the rule for {call.name} does not cover this call: {reason}") from reason
     flat = tree_flatten(y)[0]
 
@@ -87,7 +87,7 @@ def _like(y: Any, gradients: list[Tensor | None]) -> Any:
 
 def _again(call: Call, values: Callable[[int], Tensor], dtype: torch.dtype) -> Callable:
     """Repeats the call, or calls `function`, with other arguments in the dtype it was recorded in, under its draws."""
-    recorded = next((values(x.variable).dtype for x in call.inputs if values(x.variable).is_floating_point()), dtype)
+    recorded = next((v.dtype.to_real() for v in (values(x.variable) for x in call.inputs) if is_continuous(v)), dtype)
 
     def again(*args: Any, function: Callable = call.function, **kwargs: Any) -> Any:
         args, kwargs = tree_map(lambda x: cast(x, recorded) if isinstance(x, Tensor) else x, (args, kwargs))

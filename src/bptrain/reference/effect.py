@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Size, Tensor
 
 GET_DATA, SET_DATA = Tensor.data.__get__, Tensor.data.__set__  # type: ignore[attr-defined]
 # Attributes of a tensor that are functions of it; all others are about this very tensor.
@@ -16,6 +16,11 @@ def is_about_tensor(func: Any) -> bool:
     """Whether a function asks or sets something of this very tensor, so that an alias in its place would not do."""
     name = getattr(func, "__name__", "")
     return getattr(func, "__self__", None) not in _VIEWS if name in ("__get__", "__set__") else name in _ABOUT
+
+
+def is_size(argument: Any) -> bool:
+    """Whether an argument is a shape, which pytree would make a plain tuple of, and not all functions take one."""
+    return isinstance(argument, Size)
 
 
 def is_in_place(func: Any, args: tuple, kwargs: dict) -> bool:

@@ -16,14 +16,17 @@ from torch.autograd.function import BackwardCFunction
 from torch.nn.modules._functions import BackwardHookFunction
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torch.utils.checkpoint import CheckpointFunction
 
 from bptrain.reference.call import Call, Hole, Input, Output
 from bptrain.reference.draws import Draws
-from bptrain.reference.effect import GET_DATA, SET_DATA, is_about_tensor, is_in_place, makes_number
+from bptrain.reference.effect import GET_DATA, SET_DATA, is_about_tensor, is_in_place, is_size, makes_number
 from bptrain.reference.hook import keep, keep_through_view
 from bptrain.reference.memory import Memory, places
 from bptrain.reference.module_path import ModulePath
 from bptrain.reference.source import defined, here
+
+alias = torch.ops.aten.alias  # of the strides of its input; its way back takes a sparse gradient too
 
 
 class Tape(TorchFunctionMode):
@@ -44,8 +47,7 @@ class Tape(TorchFunctionMode):
         self._edges: dict[tuple[int, int], int] = {}  # (id(grad_fn), output number) -> variable
         self._own: set[int] = set()  # id(grad_fn) of custom Functions that a torch function is made of
         self._memory = Memory()
-        # Variables of tensors written to through views, whose gradient is that of these too.
-        self._put: set[int] = set()
+        self._put: set[int] = set()  # variables of tensors written to through views, whose gradient is theirs too
         self._custom: dict[int, Call] = {}  # id(grad_fn) -> the call of a custom Function
         self._alive: list[Any] = []  # keeps ids unique while the tape lives
         self._path = ModulePath(model)
@@ -101,7 +103,7 @@ class Tape(TorchFunctionMode):
             return result
         if is_about_tensor(func):
             return func(*args, **kwargs)
-        flat, spec = tree_flatten((args, kwargs))
+        flat, spec = tree_flatten((args, kwargs), is_leaf=is_size)
         if not any(isinstance(x, Tensor) for x in flat):
             return func(*args, **kwargs)
         source, scope = here()
@@ -127,7 +129,7 @@ class Tape(TorchFunctionMode):
                     # The call writes to this very tensor, so the hook sees what all its uses before send back.
                     call.shared.add(0)
                 else:
-                    x = torch.ops.aten.alias(x)  # whose way back takes a sparse gradient too
+                    x = alias(x)
                     aliases.append((x, x.grad_fn, slot.position))
                 x.register_hook(keep(call.input_gradients, slot.position))
             return slot, x
@@ -146,7 +148,7 @@ class Tape(TorchFunctionMode):
         if call.grad_mode and not in_place and isinstance(result, (tuple, list)):
             # One of several results may be on the way to another inside the function (a cell's c to its h): an
             # alias gets only what comes from outside.
-            result = tree_map(lambda x: x.view_as(x) if isinstance(x, Tensor) and x.requires_grad else x, result)
+            result = tree_map(lambda x: alias(x) if isinstance(x, Tensor) and x.requires_grad else x, result)
         if makes_number(func) and call.wanted:
             self.calls.append(call)  # where a value leaves the graph as a number
         elif any(isinstance(x, Tensor) for x in tree_flatten(result)[0]):
@@ -277,9 +279,12 @@ class Tape(TorchFunctionMode):
         name, source = f"{function.__module__}.{function.__qualname__}", defined(function)
         if function is BackwardHookFunction:  # what torch puts around a module for the sake of such a hook
             name, source = "torch.nn.Module.register_full_backward_hook", here()[0]
+        inner, wanted = [c for c in self.calls if c.scope and c.scope is scope], {s.position for s in slots if s}
+        if function is CheckpointFunction:  # a backward pass inside its own, which gives the parameters theirs too
+            used = {x.variable for c in inner for x in c.inputs} & {*self.leaves.values()} - {*sources}
+            args += tuple(itertools.starmap(Input, enumerate(sorted(used), len(slots))))
         call = Call(function, name, path, source, args, {})
-        call.inner = [c for c in self.calls if c.scope is not None and c.scope is scope]
-        call.wanted, call.differentiable = {x.position for x in call.inputs}, True
+        call.inner, call.wanted, call.differentiable = inner, wanted, True
         self.calls = [c for c in self.calls if c not in call.inner] + [call]
 
         def store(grad_inputs: tuple, grad_outputs: tuple) -> None:

@@ -47,18 +47,26 @@ class Update:
 
     With `closure=True` step takes a tuple of parameters and an Evaluate in place of `w` and `g`. With `sparse=True`
     the gradient is a Sparse. `mixes` says that each element of a result is made of many, so that it is rounded as the
-    greatest of them.
+    greatest of them. `given` names the entries of the state after a step that `step` gets as options: what a search
+    found, which is judged by what it had to satisfy.
+    violated(parameters, evaluate, state, **options) -> the condition that they break, in words, or nothing.
     """
 
     optimizers: ClassVar[tuple[type, ...]] = ()
     closure: ClassVar[bool] = False
     sparse: ClassVar[bool] = False
     mixes: ClassVar[bool] = False
+    given: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(
-        cls, optimizers: Iterable[type], closure: bool = False, sparse: bool = False, mixes: bool = False
+        cls,
+        optimizers: Iterable[type] = (),
+        closure: bool = False,
+        sparse: bool = False,
+        mixes: bool = False,
+        given: tuple[str, ...] = (),
     ) -> None:
-        cls.optimizers = tuple(optimizers)
+        cls.optimizers, cls.given = tuple(optimizers), given
         cls.closure, cls.sparse, cls.mixes = closure, sparse, mixes
         for optimizer in cls.optimizers:
             if optimizer in _REGISTRY:
@@ -76,6 +84,7 @@ class Update:
     # Each update names its own options, so no one signature can stand here.
     start: ClassVar[Callable[..., State]]
     step: ClassVar[Callable[..., tuple[Any, State]]]
+    violated: ClassVar[Callable[..., str]]
 
 
 def update_for(optimizer: type) -> type[Update] | None:

@@ -136,7 +136,7 @@ class Console:
                 table.add_row(row, *(number(scores.get(name)) for name in names))
         if table.rows:
             self.terminal.print(table)
-        early = ", stopped early" if summary.get("stopped_early") else ""
+        early = f", stopped early: {summary['stopped_early']}" if summary.get("stopped_early") else ""
         self.terminal.print(
             f"{summary['steps']:,} steps in {summary['seconds']:.1f} s ({summary['samples_per_second']:,.0f} samples/s)"
             f"{early}; best epoch {best.get('epoch')}; seed {run.settings.seed}"
@@ -154,7 +154,7 @@ def _layers(run: Run) -> Iterator[tuple[str, str, int]]:
 
 
 def _named(component: Any) -> str:
-    return f"{component.name} (lr {number(component.lr)})"
+    return f"{component.name} (lr {number(component.lr)})" if hasattr(component, "lr") else component.name
 
 
 def _scores(scores: dict[str, float]) -> str:

@@ -68,7 +68,7 @@ class Eager:
             for batch in batches:
                 loss = self._loss(batch) * (len(batch) / rows)
                 loss.backward()
-                total += loss.detach()
+                total = total + loss.detach()  # in the dtype of the loss
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.clip)
         return total

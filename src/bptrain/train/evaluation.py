@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from bptrain.data.dataset import Dataset
 from bptrain.metrics import Metric
@@ -29,18 +30,48 @@ def evaluate(
 
     Model and loss are run inside `casts`.
     """
-    inputs, targets = dataset.parts[part].inputs, dataset.parts[part].targets
+    inputs, targets, labels = (getattr(dataset.parts[part], name) for name in ("inputs", "targets", "labels"))
     model.eval()
     with torch.no_grad(), kept():
         with casts:
             outputs = _of_portions(model, inputs)
             scores = {"loss": loss(outputs, targets)}
-            predict = getattr(model, "predict", None)
-            predictions = outputs if predict is None else _of_portions(predict, inputs)
-        predictions = predictions.float() if predictions.is_floating_point() else predictions
-        scores |= {metric.name: metric.compute(predictions, targets, dataset) for metric in metrics}
+            predictions = _predictions(model, inputs, outputs)
+            if dataset.task == "anomaly":
+                predictions = _judged(model, dataset, predictions, targets)
+            targets = targets if labels is None else labels
+        given = {"predictions": _widened(predictions), "outputs": _widened(outputs)}
+        scores |= {metric.name: metric.compute(given[metric.of], targets, dataset) for metric in metrics}
     model.train()
     return dict(zip(scores, torch.stack([s.double() for s in scores.values()]).tolist(), strict=True))
+
+
+def _widened(values: Any) -> Any:
+    """Tensors of a half precision in float32."""
+    return tree_map(lambda y: y.float() if y.is_floating_point() and y.element_size() < 4 else y, values)
+
+
+def _predictions(model: nn.Module, inputs: Tensor, outputs: Any = None) -> Any:
+    """What metrics judge: what the network's `predict` gives, or its outputs, which need not be computed again."""
+    predict = getattr(model, "predict", None)
+    if predict is None and outputs is not None:
+        return outputs
+    return _of_portions(predict or model, inputs)
+
+
+def _judged(model: nn.Module, dataset: Dataset, predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The error of each example (N,), and the threshold () that the validation part's errors give.
+
+    An example is what stands in the middle of its target's last axis, and its error the mean square there.
+    """
+    validation = dataset.parts["validation"]
+
+    def errors(predictions: Tensor, targets: Tensor) -> Tensor:
+        middle = targets.shape[-1] // 2
+        return (predictions - targets)[..., middle].float().square().reshape(len(targets), -1).mean(1)  # (N,)
+
+    usual = errors(_predictions(model, validation.inputs), validation.targets)
+    return errors(predictions, targets), usual.quantile(dataset.quantile)
 
 
 def _of_portions(function: Callable[[Tensor], Any], inputs: Tensor) -> Any:

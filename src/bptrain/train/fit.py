@@ -20,14 +20,14 @@ CURE = "Try a lower optimizer.lr, or fit.clip=1."
 
 
 def fit(run: Run) -> Iterator[Record]:
-    """Trains until `fit.epochs` or `fit.patience` ends it; the state of the run is current at every record.
+    """Trains until `fit.epochs`, `fit.patience` or the optimizer ends it; at every record the state is current.
 
     A check that finds something wrong is yielded, then raised: GradientsWrong. RunFailed when the loss of any
     part is not finite.
     """
     settings, state = run.settings, run.state
     groups = state.optimizer.param_groups
-    early = False
+    early = ""
     while state.epoch < settings.fit.epochs and not early:
         total = torch.zeros((), device=run.device)
         steps = _steps(run, state.epoch)
@@ -43,16 +43,18 @@ def fit(run: Run) -> Iterator[Record]:
                 loss = run.engine.step(step)
             state.schedule.step()
             state.step += 1
-            total += loss
+            total = total + loss  # in the dtype of the loss
             if checked is not None:
                 yield checked
                 if not checked.report.ok:
                     raise _wrong(checked)
             yield Stepped(state.epoch + 1, state.step, sum(map(len, step)), loss, lr)
         state.epoch += 1
-        if state.epoch % settings.fit.evaluate == 0 or state.epoch == settings.fit.epochs:
+        early = getattr(state.optimizer, "stopped", "")  # those that search along lines know when they are done
+        if state.epoch % settings.fit.evaluate == 0 or state.epoch == settings.fit.epochs or early:
             evaluated = _evaluate(run, (total / len(steps)).item(), lr)
-            early = settings.fit.patience is not None and state.stale >= settings.fit.patience
+            if settings.fit.patience is not None and state.stale >= settings.fit.patience:
+                early = early or "no better value within fit.patience"
             yield evaluated
     yield _test(run, early)
 
@@ -73,6 +75,8 @@ def check(run: Run, step: list[Tensor]) -> Checked:
         run.state.optimizer,
         [(part.inputs[rows], part.targets[rows]) for rows in step],
         take,
+        schedule=run.state.schedule,
+        step=run.state.step,
         clip=settings.fit.clip,
         casts=run.casts,
         rows=settings.check.rows,
@@ -121,7 +125,7 @@ def _evaluate(run: Run, train_loss: float, lr: float) -> Evaluated:
     return Evaluated(state.epoch, state.step, lr, scores, best)
 
 
-def _test(run: Run, early: bool) -> Finished:
+def _test(run: Run, early: str) -> Finished:
     """Scores of the best weights on the test part; the state keeps the last ones."""
     state, scores = run.state, {}
     if "test" in run.dataset.parts and state.best is not None:

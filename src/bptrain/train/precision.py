@@ -1,4 +1,4 @@
-"""Precision: what forward pass and loss are computed in."""
+"""Precision: what parameters and data are kept in, and what forward pass and loss are computed in."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "fp64"]
 
 
 def casts(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
@@ -16,4 +16,9 @@ def casts(precision: Precision, device: torch.device) -> AbstractContextManager[
     The backward pass stays outside, as https://docs.pytorch.org/docs/stable/amp.html recommends. bfloat16 has the
     range of float32, so that no gradient needs a scaled loss.
     """
-    return nullcontext() if precision == "fp32" else torch.autocast(device.type, torch.bfloat16)
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def dtype(precision: Precision) -> torch.dtype:
+    """The dtype of parameters, data and losses."""
+    return torch.float64 if precision == "fp64" else torch.float32

@@ -57,7 +57,7 @@ class Finished:
     epoch: int  # of the best weights
     step: int
     scores: Scores
-    early: bool  # stopped by fit.patience
+    early: str  # why it stopped before fit.epochs, if it did
 
 
 Record = Checked | Stepped | Evaluated | Finished

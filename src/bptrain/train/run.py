@@ -14,10 +14,12 @@ from bptrain.config.settings import Settings
 from bptrain.data.dataset import Dataset, Part
 from bptrain.errors import Problem, RequestError
 from bptrain.losses.classification import CrossEntropy
-from bptrain.metrics import Metric, Mode, metrics_for, monitored
+from bptrain.metrics import Metric, Mode, chosen, monitored
+from bptrain.models.recurrent import Recurrent
 from bptrain.reference.draws import kept
+from bptrain.schedulers import Constant
 from bptrain.train.engine import Eager, Engine, LineSearch
-from bptrain.train.precision import casts
+from bptrain.train.precision import casts, dtype
 from bptrain.train.state import State
 
 
@@ -52,29 +54,37 @@ class Run:
 def build(settings: Settings) -> Run:
     """The run of some settings; seeds torch's generator. RequestError with all that does not fit together."""
     torch.set_num_threads(settings.threads)
-    device = _device(settings.device)
-    dataset = settings.data.load(settings.seed)
+    device, number = _device(settings.device), dtype(settings.precision)
+    dataset = settings.model.prepared(settings.data.load(settings.seed))
     torch.manual_seed(settings.seed)
     problems: list[Problem] = []
     with _collected(problems):
         settings.loss.must_fit(dataset)
-        loss = settings.loss.build(dataset).to(device)
+        loss = settings.loss.build(dataset).to(device, number)
     with _collected(problems):
         settings.model.must_fit(dataset)
-        model = settings.model.network(dataset, settings.loss.outputs(dataset)).to(device)
+        model = settings.model.network(dataset, settings.loss.outputs(dataset)).to(device, number)
     with _collected(problems):
         monitor, mode = _monitored(settings, dataset)
+        metrics = chosen(settings.metrics, monitor, dataset.task)
     with _collected(problems):
-        _batches_add_up(settings)
+        _batches_add_up(settings, dataset)
+    with _collected(problems):
+        _search_is_free(settings)
+    with _collected(problems):
+        _truncates(settings)
     if problems:
         raise RequestError(problems)
-    parts = {name: part.to(device) for name, part in dataset.parts.items()}
+    if settings.fit.tbptt is not None:
+        model.tbptt = settings.fit.tbptt  # type: ignore[assignment]
+    parts = {name: part.to(device, number) for name, part in dataset.parts.items()}
     dataset = replace(dataset, parts=parts)
     condition = getattr(model, "condition", None)
     if condition is not None:
         condition(parts["train"].inputs, parts["train"].targets)
     rows = len(parts["train"])
-    batch_size = rows if settings.optimizer.full_batch else min(settings.fit.batch_size, rows)
+    full_batch = settings.optimizer.full_batch or settings.loss.full_batch
+    batch_size = rows if full_batch else min(settings.fit.batch_size, rows)
     _batches_suit_batch_norm(settings, model, rows, batch_size)
     optimizer = settings.optimizer.build(model.parameters())
     per_epoch = _steps_per_epoch(settings, rows, batch_size)
@@ -84,7 +94,6 @@ def build(settings: Settings) -> Run:
     kind = LineSearch if settings.optimizer.closure else Eager
     engine = kind(state, loss, parts["train"], settings.fit.clip, inside)
     _forward_once(model, loss, parts["train"], settings.loss.output_shape(dataset))
-    metrics = metrics_for(dataset.task)
     return Run(settings, dataset, loss, state, engine, metrics, monitor, mode, device, batch_size, inside)
 
 
@@ -123,11 +132,44 @@ def _steps_per_epoch(settings: Settings, rows: int, batch_size: int) -> int:
     return math.ceil(batches / settings.fit.accumulate)
 
 
-def _batches_add_up(settings: Settings) -> None:
+def _batches_add_up(settings: Settings, dataset: Dataset) -> None:
     """RequestError when the mean over a step's rows is not the mean of its batches' means, weighted by their rows."""
-    if settings.fit.accumulate > 1 and isinstance(settings.loss, CrossEntropy) and settings.loss.weight is not None:
-        what = "averages batches by their rows, but loss.weight makes the loss of each a mean by its targets' weights."
-        raise RequestError(Problem("fit.accumulate", what, "Write fit.accumulate=1 and a larger fit.batch_size."))
+    if settings.fit.accumulate == 1 or not isinstance(settings.loss, CrossEntropy):
+        return
+    if settings.loss.weight is not None:
+        what = "but loss.weight makes the loss of each a mean by its targets' weights."
+    elif dataset.task in ("tagging", "transduction"):
+        what = f"but in {dataset.task} the loss of each is a mean over its tokens, of which some have more."
+    else:
+        return
+    cure = "Write fit.accumulate=1 and a larger fit.batch_size."
+    raise RequestError(Problem("fit.accumulate", f"averages batches by their rows, {what}", cure))
+
+
+def _truncates(settings: Settings) -> None:
+    """RequestError when the gradient through time is to be cut, and the model reads no sequence step by step."""
+    model, name = settings.model, settings.model.name
+    if settings.fit.tbptt is None or (isinstance(model, Recurrent) and not model.bidirectional):
+        return
+    what = f"cuts the gradient through time, and {name} does not read step by step."
+    if isinstance(model, Recurrent):
+        what = f"cuts a sequence into chunks, and the state of a bidirectional {name} also comes from its end."
+    raise RequestError(Problem("fit.tbptt", what, "Write null, or model=rnn, gru or lstm with bidirectional=false."))
+
+
+def _search_is_free(settings: Settings) -> None:
+    """RequestError when a line search would get another gradient than that of its loss, or another rate."""
+    if not settings.optimizer.line_search:
+        return
+    name, problems = settings.optimizer.name, []
+    if settings.fit.clip is not None:
+        what = f"changes the gradient, and the line search of {name} needs that of the loss itself."
+        problems.append(Problem("fit.clip", what, "Write fit.clip=null."))
+    if settings.scheduler != Constant():
+        what = f"changes the learning rate, and {name} has none: its line search finds the length of each step."
+        problems.append(Problem("scheduler", what, "Write scheduler=constant without a warm-up."))
+    if problems:
+        raise RequestError(problems)
 
 
 def _batches_suit_batch_norm(settings: Settings, model: nn.Module, rows: int, batch_size: int) -> None:

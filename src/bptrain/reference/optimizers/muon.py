@@ -1,4 +1,4 @@
-"""Muon."""
+"""Muon, and Muon beside AdamW."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from bptrain.optim.muon import MuonAdamW
+from bptrain.reference.optimizers.adam import Adam
 from bptrain.reference.update import Options, State, Update
 
 
@@ -72,3 +74,40 @@ def orthogonal(u: Tensor, coefficients: tuple[float, float, float], steps: int, 
         gram = x @ x.t()  # (min, min)
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.t() if tall else x  # (R, C)
+
+
+class MuonForMatrices(Update, optimizers=[MuonAdamW], mixes=True):
+    """The step of Muon for a parameter of two axes, and that of AdamW, without amsgrad, for any other."""
+
+    @staticmethod
+    def cases() -> Iterable[Options]:
+        yield {"lr": 0.1, "weight_decay": 0.3, "betas": (0.7, 0.9)}
+        yield {"lr": 0.02, "momentum": 0.8, "nesterov": False, "eps": 1e-2, "adjust_lr_fn": "match_rms_adamw"}
+        yield {"lr": 0.1, "ns_coefficients": (2.0, -1.5, 0.5), "ns_steps": 3}
+
+    @staticmethod
+    def start(w: Tensor, **options: float) -> State:
+        return Muon.start(w) if w.dim() == 2 else Adam.start(w, amsgrad=False)
+
+    @staticmethod
+    def step(
+        w: Tensor,
+        g: Tensor,
+        state: State,
+        *,
+        lr: float,
+        weight_decay: float,
+        eps: float,
+        betas: tuple[float, float],
+        momentum: float,
+        nesterov: bool,
+        ns_coefficients: tuple[float, float, float],
+        ns_steps: int,
+        adjust_lr_fn: Literal["original", "match_rms_adamw"] | None,
+    ) -> tuple[Tensor, State]:
+        shared: Options = {"lr": lr, "weight_decay": weight_decay, "eps": eps}
+        if w.dim() == 2:
+            muon: Options = {"momentum": momentum, "nesterov": nesterov, "ns_coefficients": ns_coefficients}
+            return Muon.step(w, g, state, **shared, **muon, ns_steps=ns_steps, adjust_lr_fn=adjust_lr_fn)
+        adamw: Options = {"betas": betas, "amsgrad": False, "maximize": False, "decoupled_weight_decay": True}
+        return Adam.step(w, g, state, **shared, **adamw)

@@ -177,20 +177,21 @@ class Div(Rule, functions=DIV, complex=True):
 class ReversedDiv(Rule, functions=[Tensor.__rtruediv__]):
     """y = b / a: division with the operands swapped, as in `1 / x`.
 
-    Derivation. da = -dy b / a^2.
+    Derivation. da = -dy b / a^2 and db = dy / a.
     """
 
     @staticmethod
     def cases() -> Iterable[Case]:
         yield case("number", torch.tensor([0.7, -1.5, 2.0]), 3)
+        yield case("tensor", torch.tensor([0.7, -1.5, 2.0]), torch.randn(2, 1))
 
     @staticmethod
-    def forward(input: Tensor, other: float) -> tuple[Any, Any]:
+    def forward(input: Tensor, other: Operand) -> tuple[Any, Any]:
         return Div.forward(other, input)
 
     @staticmethod
     def backward(cache: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        return Div.backward(cache, dy)[1:]
+        return Div.backward(cache, dy)[::-1]
 
 
 class Pow(Rule, functions=POW):
@@ -239,22 +240,23 @@ class Pow(Rule, functions=POW):
 class ReversedPow(Rule, functions=[Tensor.__rpow__]):
     """y = b^p: a power with the operands swapped, as in `2 ** x`.
 
-    Derivation. dp = dy y log(b), with the convention of `Pow`.
+    Derivation. As for `Pow`.
     """
 
     @staticmethod
     def cases() -> Iterable[Case]:
         yield case("number", torch.tensor([0.7, -1.5, 2.0]), 3)
+        yield case("tensor", torch.tensor([0.7, -1.5, 2.0]), torch.rand(2, 1) + 0.1)
         yield case("zero", torch.tensor([0.7, 2.0]), 0, smooth=False)
 
     @staticmethod
-    def kinks(input: Tensor, other: float) -> int:
+    def kinks(input: Tensor, other: Operand) -> int:
         return Pow.kinks(other, input)
 
     @staticmethod
-    def forward(input: Tensor, other: float) -> tuple[Any, Any]:
+    def forward(input: Tensor, other: Operand) -> tuple[Any, Any]:
         return Pow.forward(other, input)
 
     @staticmethod
     def backward(cache: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        return Pow.backward(cache, dy)[1:]
+        return Pow.backward(cache, dy)[::-1]

@@ -1,15 +1,17 @@
-"""Tensors given at least so many axes and joined, in NumPy's ways; blocks on a diagonal; grids of coordinates."""
+"""Tensors given at least so many axes and joined, in NumPy's ways; blocks on a diagonal; grids; combinations."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import combinations, combinations_with_replacement
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from bptrain.reference.rule import Case, Rule, case, sum_to
+from bptrain.reference.rules.indexing import Picked, pick
 from bptrain.reference.rules.join import Cat
 
 
@@ -171,3 +173,19 @@ class CartesianProd(Rule, functions=[torch.cartesian_prod]):
         cache, shape = cache
         columns = dy.reshape(math.prod(shape), -1)
         return Meshgrid.backward(cache, [columns[:, k].reshape(shape) for k in range(columns.shape[1])])
+
+
+class Combinations(Picked, functions=[torch.combinations]):
+    """y = all r elements of a vector that can be chosen of it, a row each; `with_replacement` one several times."""
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        yield case("pairs", torch.randn(4))
+        yield case("three", torch.randn(4), 3)
+        yield case("repeated", torch.randn(3), r=2, with_replacement=True)
+
+    @staticmethod
+    def forward(input: Tensor, r: int = 2, with_replacement: bool = False) -> tuple[Tensor, Any]:
+        chosen = (combinations_with_replacement if with_replacement else combinations)(range(len(input)), r)
+        index = torch.tensor(list(chosen), dtype=torch.long, device=input.device).reshape(-1, r)
+        return pick(input, lambda places: places[index])

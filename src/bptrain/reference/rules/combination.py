@@ -123,7 +123,7 @@ class CopySign(Rule, functions=[torch.copysign, Tensor.copysign, Tensor.copysign
         return to_operand(dy * input.sign() * sign, input), to_operand(torch.zeros_like(dy), other)
 
 
-class FloatPower(Rule, functions=[torch.float_power, Tensor.float_power]):
+class FloatPower(Rule, functions=[torch.float_power, Tensor.float_power, Tensor.float_power_]):
     """y = a^p in float64. Derivation. As for pow, in the dtype of each."""
 
     @staticmethod
@@ -141,6 +141,29 @@ class FloatPower(Rule, functions=[torch.float_power, Tensor.float_power]):
     @staticmethod
     def backward(cache: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         return Pow.backward(cache, dy)
+
+
+class LDExp(Rule, functions=[torch.ldexp, Tensor.ldexp, Tensor.ldexp_]):
+    """y = a 2^b. Derivation. da = dy 2^b and db = dy y log(2).
+
+    torch (2.13) rounds 2^b to a whole number in the gradient where b is one of integers, so that it is 0 for b < 0, and
+    differences say so.
+    """
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        yield case("tensors", torch.randn(2, 3), torch.randn(3))
+        yield case("integers", torch.randn(3), torch.tensor([1, 0, 5]))
+
+    @staticmethod
+    def forward(input: Tensor, other: Tensor) -> tuple[Tensor, Any]:
+        power = torch.pow(2.0, other)
+        return input * power, (input, other, power)
+
+    @staticmethod
+    def backward(cache: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        input, other, power = cache
+        return to_operand(dy * power, input), to_operand(dy * input * power * math.log(2), other)
 
 
 class NanToNum(Sloped, functions=spellings("nan_to_num")):

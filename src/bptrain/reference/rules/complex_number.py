@@ -29,7 +29,7 @@ def imaginary(z: Tensor) -> Tensor:
     return torch.view_as_real(z.resolve_conj())[..., 1]
 
 
-class ViewAsReal(Rule, functions=[torch.view_as_real], complex=True):
+class ViewAsReal(Rule, functions=[torch.view_as_real, torch.view_as_real_copy], complex=True):
     """y = (a, b) along a new last axis. Derivation. dz = da + i db."""
 
     @staticmethod

@@ -127,3 +127,25 @@ def _seen(z: Tensor, groups: int, window: tuple[Sizes, Sizes, Sizes, Sizes]) -> 
         seen = seen.unfold(axis, d * (k - 1) + 1, s).narrow(axis, 0, p)[..., ::d]  # (B, C, *P, *K), axis by axis
     channel_first = seen.permute(1, *range(2 + axes, 2 + 2 * axes), 0, *range(2, 2 + axes))
     return channel_first.reshape(groups, -1, len(z) * math.prod(window[3]))
+
+
+class ConvTBC(Rule, functions=[F.conv_tbc]):
+    """y (P, B, O) = the convolution of x (T, B, I) with w (K, I, O) and b (O), `pad` zeros at both ends of the time.
+
+    Derivation. As for `Convolution` with the axes in another order.
+    """
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        yield case("plain", torch.randn(5, 2, 3), torch.randn(2, 3, 4), torch.randn(4))
+        yield case("padding", torch.randn(4, 1, 3), torch.randn(3, 3, 2), torch.randn(2), pad=2)
+
+    @staticmethod
+    def forward(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> tuple[Tensor, Any]:
+        y, cache = Convolution.forward(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, padding=pad)
+        return y.permute(2, 0, 1), cache
+
+    @staticmethod
+    def backward(cache: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        dx, dweight, dbias = Convolution.backward(cache, dy.permute(1, 2, 0))
+        return dx.permute(2, 0, 1), dweight.permute(2, 1, 0), dbias  # type: ignore[union-attr]

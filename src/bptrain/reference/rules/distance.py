@@ -65,6 +65,33 @@ class PairwiseDistance(Rule, functions=[F.pairwise_distance]):
         return sum_to(du, x1.shape), sum_to(-du, x2.shape)
 
 
+class Dist(Rule, functions=[torch.dist, Tensor.dist]):
+    """y = the p-norm of all elements of a - b, after a and b are broadcast. Conventions as for `vector_norm`."""
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        a, b = torch.randn(2, 3), torch.randn(3)
+        yield case("Euclidean", a, b)
+        for p in (1, 3, 0.5, torch.inf):
+            yield case(f"order {p}", a, b, p)
+        yield case("of equals", b, b.clone(), smooth=False)
+
+    @staticmethod
+    def kinks(input: Tensor, other: Tensor, p: float = 2) -> int:
+        return int(norm_kinks(input - other, float(p), None).sum())
+
+    @staticmethod
+    def forward(input: Tensor, other: Tensor, p: float = 2) -> tuple[Tensor, Any]:
+        y, cache = vector_norm(input - other, float(p), None, False)
+        return y, (input, other, cache)
+
+    @staticmethod
+    def backward(cache: Any, dy: Tensor) -> tuple[Tensor, Tensor]:
+        input, other, cache = cache
+        du = vector_norm_gradient(cache, dy)
+        return sum_to(du, input.shape), sum_to(-du, other.shape)
+
+
 class CDist(Rule, functions=[torch.cdist]):
     """y_ij = the distance of a_i and b_j, a (*, P, M), b (*, R, M), y (*, P, R), batches broadcast.
 

@@ -153,6 +153,47 @@ class Minimum(Rule, functions=[torch.minimum, Tensor.minimum]):
         return Maximum.backward(cache, dy)
 
 
+class FMax(Rule, functions=[torch.fmax, Tensor.fmax]):
+    """y = the larger of a and b, elementwise, the other one where one is NaN. Convention at a tie: all of dy to a."""
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        yield from Maximum.cases()
+        nan = torch.nan
+        yield case("NaN", torch.tensor([nan, 1.0, 0.5]), torch.tensor([0.5, nan, 0.7]), smooth=False)
+
+    kinks = staticmethod(Maximum.kinks)
+
+    @staticmethod
+    def forward(input: Tensor, other: Tensor) -> tuple[Tensor, Any]:
+        first = (input >= other) | other.isnan()
+        return torch.where(first, input, other), (input, other, first)
+
+    @staticmethod
+    def backward(cache: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        input, other, first = cache
+        return to_operand(torch.where(first, dy, 0), input), to_operand(torch.where(first, 0, dy), other)
+
+
+class FMin(Rule, functions=[torch.fmin, Tensor.fmin]):
+    """y = the smaller of a and b, elementwise: -fmax(-a, -b), so all of dy to a at a tie."""
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        return FMax.cases()
+
+    kinks = staticmethod(Maximum.kinks)
+
+    @staticmethod
+    def forward(input: Tensor, other: Tensor) -> tuple[Tensor, Any]:
+        y, cache = FMax.forward(-input, -other)
+        return -y, cache
+
+    @staticmethod
+    def backward(cache: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        return FMax.backward(cache, dy)
+
+
 class AMax(Rule, functions=[torch.amax, Tensor.amax]):
     """y = the largest x along the axes `dim`.
 

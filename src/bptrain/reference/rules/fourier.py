@@ -5,6 +5,8 @@
     rfft   y_0 ... y_{n/2} of a real x, the others being their conjugates
     irfft  the real x of which z_0 ... z_{n/2} is the rfft:  x_t = s sum_k c_k Re(z_k w^{kt}),  c_k = 1 for k = 0 and
            for k = n / 2, else 2, as z_k stands for its conjugate too
+    hfft   irfft with the other sign and the scale of fft: the transform of a signal with z_{-t} = conj(z_t)
+    ihfft  rfft with the other sign and the scale of ifft, its inverse
 
 Derivation. By y = c z -> dz = conj(c) dy (see `Rule`): dx of fft is s sum_k dy_k w^{kt}, the sum with the other
 sign, and the real part of it for a real x; of rfft the sum over the y that there are. dz of irfft is
@@ -23,6 +25,7 @@ from torch import Tensor
 
 from bptrain.reference.rules.complex_number import compose, real
 
+LAST = {"rfft": "real", "irfft": "half", "hfft": "half", "ihfft": "real"}  # the kind of the last axis' transform
 SMALL = 32  # a sum of no more terms, or of an odd number, is a matrix product
 
 
@@ -60,7 +63,8 @@ def fitted(x: Tensor, n: int) -> Tensor:
 class Axis:
     """One transform along one axis: of n elements, with the sign of its exponent, its scale and its kind.
 
-    `kind` is 'complex', 'real' (rfft: a real input) or 'half' (irfft: a real output); the input has `length` elements.
+    `kind` is 'complex', 'real' (rfft, ihfft: a real input) or 'half' (irfft, hfft: a real output); the input has
+    `length` elements.
     """
 
     dim: int
@@ -97,20 +101,20 @@ class Axis:
 
 def axes(x: Tensor, s: Sequence[int] | None, dim: Sequence[int] | None, norm: str | None, kind: str) -> list[Axis]:
     """The transforms of a call, in their order; `kind` is the name of torch's function for one axis."""
-    inverse = kind in ("ifft", "irfft")
+    inverse = kind in ("ifft", "irfft", "ihfft")
     if dim is None:
         dim = range(x.dim()) if s is None else range(x.dim() - len(s), x.dim())
     places = [d % x.dim() for d in dim]
     lengths = [x.shape[d] for d in places]
     sizes = [n if s is None or s[i] == -1 else s[i] for i, n in enumerate(lengths)]
-    if kind == "irfft" and (s is None or s[-1] == -1):
+    if kind in ("irfft", "hfft") and (s is None or s[-1] == -1):
         sizes[-1] = 2 * (lengths[-1] - 1)
     made = []
     for i, (d, n, length) in enumerate(zip(places, sizes, lengths, strict=True)):
-        last = {"rfft": "real", "irfft": "half"}.get(kind, "complex") if i == len(places) - 1 else "complex"
+        last = LAST.get(kind, "complex") if i == len(places) - 1 else "complex"
         scaled = {"ortho": 0.5, "forward": not inverse}.get(norm or "backward", inverse)
         made.append(Axis(d, n, length, 1 if inverse else -1, n ** -float(scaled), last))
-    return made[::-1] if kind == "rfft" else made  # the real input first, the real output last
+    return made[::-1] if LAST.get(kind) == "real" else made  # the real input first, the real output last
 
 
 def transform(x: Tensor, along: list[Axis]) -> tuple[Tensor, tuple[list[Axis], bool]]:

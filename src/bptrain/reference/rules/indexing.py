@@ -91,7 +91,7 @@ class SetItem(Rule, functions=[Tensor.__setitem__], complex=True):
         return dx, None, sum_to(dy[index], value.shape) if isinstance(value, Tensor) else None
 
 
-class Select(Picked, functions=[torch.select, Tensor.select]):
+class Select(Picked, functions=[torch.select, Tensor.select, torch.select_copy]):
     """y = the slice of x at `index` along the axis `dim`, which is dropped."""
 
     @staticmethod
@@ -181,7 +181,7 @@ class MaskedSelect(Picked, functions=[torch.masked_select, Tensor.masked_select]
         return pick(input, lambda places: places.expand(shape)[mask.expand(shape)])
 
 
-class Diagonal(Picked, functions=[torch.diagonal, Tensor.diagonal]):
+class Diagonal(Picked, functions=[torch.diagonal, Tensor.diagonal, torch.diagonal_copy]):
     """y = the elements of x whose index along `dim2` is that along `dim1` plus `offset`, as the last axis."""
 
     @staticmethod

@@ -51,7 +51,9 @@ class Stack(Rule, functions=[torch.stack], complex=True):
         return ([dy.select(dim, i) for i in range(number)],)
 
 
-class Split(Rule, functions=[torch.split, Tensor.split], complex=True):
+class Split(
+    Rule, functions=[torch.split, Tensor.split, torch.unsafe_split, Tensor.unsafe_split, torch.split_copy], complex=True
+):
     """y = pieces of x along the axis `dim`: of equal size but the last, or of the sizes in a list.
 
     Derivation. dx is the pieces of dy joined.
@@ -75,7 +77,7 @@ class Split(Rule, functions=[torch.split, Tensor.split], complex=True):
         return torch.cat(dy, cache)
 
 
-class Chunk(Rule, functions=[torch.chunk, Tensor.chunk], complex=True):
+class Chunk(Rule, functions=[torch.chunk, Tensor.chunk, torch.unsafe_chunk, Tensor.unsafe_chunk], complex=True):
     """y = at most `chunks` pieces of x along `dim`, of the least equal size that does, the last one smaller.
 
     Derivation. As for split.
@@ -95,7 +97,7 @@ class Chunk(Rule, functions=[torch.chunk, Tensor.chunk], complex=True):
         return Split.backward(cache, dy)
 
 
-class Unbind(Rule, functions=[torch.unbind, Tensor.unbind], complex=True):
+class Unbind(Rule, functions=[torch.unbind, Tensor.unbind, torch.unbind_copy], complex=True):
     """y = the slices of x along the axis `dim`, which is dropped. Derivation. dx is the slices of dy side by side."""
 
     @staticmethod

@@ -147,12 +147,14 @@ class XLogY(Rule, functions=spellings("xlogy")):
         return to_operand(dy * slope, input), to_operand(dy * a / b, other)
 
 
-class XLog1PY(Rule, functions=[torch.special.xlog1py]):
+class XLog1PY(Rule, functions=spellings("xlog1py")):
     """y = a log(1 + b), and 0 where a = 0. Derivation. As for xlogy with 1 + b."""
 
     @staticmethod
     def cases() -> Iterable[Case]:
         yield case("signs", torch.tensor([[-1.5, 0.3, 2.0]]), torch.tensor([-0.5, 0.7, 40.0]))
+        yield case("number right", torch.randn(2, 3), 1.7)
+        yield case("number left", 1.7, torch.tensor([-0.5, 2.0]))
         yield case("zeros", torch.zeros(2), torch.tensor([-1.5, 2.0]), smooth=False)
 
     @staticmethod
@@ -160,11 +162,31 @@ class XLog1PY(Rule, functions=[torch.special.xlog1py]):
         return int(((torch.as_tensor(input) == 0) & (torch.as_tensor(other) <= -1)).sum())
 
     @staticmethod
-    def forward(input: Tensor, other: Tensor) -> tuple[Tensor, Any]:
-        return torch.where(input == 0, 0, input * other.log1p()), (input, other)
+    def forward(input: Any, other: Any) -> tuple[Tensor, Any]:
+        like = input if isinstance(input, Tensor) else other
+        a, b = (torch.as_tensor(x, dtype=like.dtype, device=like.device) for x in (input, other))
+        return torch.where(a == 0, 0, a * b.log1p()), (input, other, a, b)
 
     @staticmethod
     def backward(cache: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        a, b = cache
+        input, other, a, b = cache
         slope = torch.where((a == 0) & (b <= -1), 0, b.log1p())
-        return to_operand(dy * slope, a), to_operand(dy * a / (1 + b), b)
+        return to_operand(dy * slope, input), to_operand(dy * a / (1 + b), other)
+
+
+class Entr(Sloped, functions=spellings("entr")):
+    """y = -x log(x), 0 at 0 and minus infinity below. Derivation. dy/dx = -log(x) - 1, infinite at 0, NaN below."""
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        yield case("positive", torch.tensor([[0.1, 0.5, 40.0]]))
+        yield case("zero", torch.tensor([0.0, 1.0]), smooth=False)
+
+    @staticmethod
+    def kinks(input: Tensor) -> int:
+        return int((input == 0).sum())
+
+    @staticmethod
+    def forward(input: Tensor) -> tuple[Tensor, Any]:
+        y = torch.where(input == 0, 0, -input * input.log())
+        return torch.where(input < 0, -math.inf, y), -input.log() - 1

@@ -1,7 +1,7 @@
 """Vector norms: y = (sum_k |x_k|^p)^(1/p), the largest |x_k| for p = inf.
 
 Derivation. y^p = sum_k |x_k|^p gives p y^(p-1) dy/dx_i = p |x_i|^(p-1) sign(x_i), so
-    dx_i = dy sign(x_i) (|x_i| / y)^(p-1)
+    dx_i = dy sign(x_i) (|x_i| / y)^(p-1),   sign(x_i) = x_i / |x_i|
 Conventions: 0 for x_i = 0 (so 0 for the zero vector, whose norm has no derivative); for p = inf the m
 largest |x_k| get dy sign(x_k) / m each. The norm of order 0 counts the x_k that are not 0, with the slope 0.
 """
@@ -25,13 +25,13 @@ def vector_norm(x: Tensor, p: float, dim: Axes, keepdim: bool) -> tuple[Tensor, 
     size = x.abs()
     if math.isinf(p):
         y = size.amax(axes, keepdim=True) if p > 0 else size.amin(axes, keepdim=True)
-        hit = (size == y).to(x.dtype)
-        slope = x.sign() * hit / hit.sum(axes, keepdim=True)
+        hit = (size == y).to(size.dtype)
+        slope = x.sgn() * hit / hit.sum(axes, keepdim=True)
     elif p == 0:
-        y, slope = (x != 0).to(x.dtype).sum(axes, keepdim=True), torch.zeros_like(x)
+        y, slope = (x != 0).to(size.dtype).sum(axes, keepdim=True), torch.zeros_like(x)
     else:
         y = (size**p).sum(axes, keepdim=True) ** (1 / p)
-        slope = torch.where(x == 0, 0, x.sign() * (size / y) ** (p - 1))
+        slope = torch.where(x == 0, 0, x.sgn() * (size / y) ** (p - 1))
     return drop_axes(y, dim, keepdim), (x, dim, slope)
 
 
@@ -57,16 +57,7 @@ def norm_kinks(x: Tensor, p: float, dim: Axes) -> Tensor:
     return (zero == x.numel() // zero.numel()).long()
 
 
-def _power(p: Any, matrix: bool) -> float:
-    """The p of a call; raises TypeError for a norm of a matrix that is not the root of the sum of squares."""
-    if p is None or p == "fro":
-        return 2.0
-    if isinstance(p, str) or matrix:
-        raise TypeError(f"the matrix norm {p!r} needs singular values or sums of rows and columns")
-    return float(p)
-
-
-class VectorNorm(Rule, functions=[torch.linalg.vector_norm]):
+class VectorNorm(Rule, functions=[torch.linalg.vector_norm], complex=True):
     """y = the `ord`-norm of x along the axes `dim`."""
 
     @staticmethod
@@ -77,6 +68,7 @@ class VectorNorm(Rule, functions=[torch.linalg.vector_norm]):
             yield case(f"order {order}", x, order, -1)
         yield case("two axes", torch.randn(2, 3, 4), dim=(0, -1), keepdim=True)
         yield case("dtype", torch.randn(2, 3), 2, 0, False, dtype=torch.float64)
+        yield case("complex", torch.randn(2, 3, dtype=torch.complex64), 3, 1)
         kinks = torch.tensor([[0.0, 0.0, 0.0], [2.0, -2.0, 0.0]])
         for order in (1, 1.5, 2, 3, torch.inf):
             yield case(f"order {order}, kinks", kinks, ord=order, dim=1, smooth=False)
@@ -90,63 +82,6 @@ class VectorNorm(Rule, functions=[torch.linalg.vector_norm]):
         x: Tensor, ord: float = 2, dim: Axes = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
     ) -> tuple[Tensor, Any]:
         return vector_norm(x, float(ord), dim, keepdim)
-
-    @staticmethod
-    def backward(cache: Any, dy: Tensor) -> Tensor:
-        return vector_norm_gradient(cache, dy)
-
-
-class Norm(Rule, functions=[torch.norm, Tensor.norm]):
-    """y = the p-norm of x along the axes `dim`, whatever their number; 'fro' is p = 2."""
-
-    @staticmethod
-    def cases() -> Iterable[Case]:
-        yield case("all", torch.randn(2, 3))
-        yield case("sum of sizes", torch.randn(2, 3), 1, -1)
-        yield case("matrix", torch.randn(2, 3, 4), dim=(0, 2), keepdim=True)
-        yield case("zero vector", torch.zeros(3), smooth=False)
-
-    @staticmethod
-    def kinks(input: Tensor, p: Any = "fro", dim: Axes = None, *args: Any, **kwargs: Any) -> int:
-        return int(norm_kinks(input, _power(p, matrix=False), dim).sum())
-
-    @staticmethod
-    def forward(
-        input: Tensor,
-        p: Any = "fro",
-        dim: Axes = None,
-        keepdim: bool = False,
-        out: None = None,
-        dtype: torch.dtype | None = None,
-    ) -> tuple[Tensor, Any]:
-        return vector_norm(input, _power(p, matrix=False), dim, keepdim)
-
-    @staticmethod
-    def backward(cache: Any, dy: Tensor) -> Tensor:
-        return vector_norm_gradient(cache, dy)
-
-
-class LinalgNorm(Rule, functions=[torch.linalg.norm]):
-    """y = the Euclidean norm of all elements without `ord`, the `ord`-norm of vectors, or the Frobenius norm."""
-
-    @staticmethod
-    def cases() -> Iterable[Case]:
-        yield case("all", torch.randn(2, 3, 2))
-        yield case("vector", torch.randn(4), 3)
-        yield case("vectors", torch.randn(2, 3), 1, 1)
-        yield case("Frobenius", torch.randn(2, 3, 4), "fro", (0, 2), keepdim=True)
-        yield case("matrix without order", torch.randn(2, 3, 4), dim=(0, 1))
-
-    @staticmethod
-    def kinks(A: Tensor, ord: Any = None, dim: Axes = None, *args: Any, **kwargs: Any) -> int:
-        return int(norm_kinks(A, _power(ord, matrix=False), dim).sum())
-
-    @staticmethod
-    def forward(
-        A: Tensor, ord: Any = None, dim: Axes = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
-    ) -> tuple[Tensor, Any]:
-        axes = 2 if isinstance(dim, (tuple, list)) and len(dim) == 2 else 1 if dim is not None else A.dim()
-        return vector_norm(A, _power(ord, matrix=axes == 2), dim, keepdim)
 
     @staticmethod
     def backward(cache: Any, dy: Tensor) -> Tensor:

@@ -183,6 +183,44 @@ class Median(Rule, functions=[torch.median, Tensor.median], random=True):
         return Ordered.backward(cache, dy) if isinstance(cache, tuple) else dy * cache
 
 
+class NanMedian(Rule, functions=[torch.nanmedian, Tensor.nanmedian], random=True):
+    """y = the median of those x that are not NaN, by the conventions of `Median`."""
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        holes = torch.where(torch.tensor([[0, 0, 1, 0, 0], [1, 0, 0, 1, 0]]) == 1, torch.nan, torch.randn(2, 5))
+        yield case("all", holes, smooth=False)
+        yield case("axis", holes, 1, smooth=False)
+        yield case("first axis", holes, dim=0, keepdim=True, smooth=False)
+        yield case("no NaN", torch.randn(2, 5), -1)
+        yield case("all, ties", TIES, smooth=False)
+
+    @staticmethod
+    def middle(x: Tensor, dim: int) -> Tensor:
+        """The rank of the median along the axis `dim`, which is kept; of NaN alone 0."""
+        return torch.div((~x.isnan()).sum(dim, keepdim=True) - 1, 2, rounding_mode="floor").clamp_min(0)
+
+    @staticmethod
+    def kinks(input: Tensor, dim: int | None = None, keepdim: bool = False) -> int:
+        x, axis = (input.reshape(-1), 0) if dim is None or not input.dim() else (input, dim)
+        return int(tied(x, axis).gather(axis, NanMedian.middle(x, axis)).sum())
+
+    @staticmethod
+    def forward(input: Tensor, dim: int | None = None, keepdim: bool = False, *, again: Callable) -> tuple[Any, Any]:
+        if dim is None:
+            row = input.reshape(-1)
+            y = row.sort().values[NanMedian.middle(row, 0)].squeeze(0)
+            equal = (input == y).to(input.dtype)
+            return y, equal / equal.sum()
+        read = again(input, dim, True)[1]
+        if input.dim() == 0:
+            return Ordered.of(input, read, read, dim, keepdim)
+        own = input.sort(dim=dim, stable=True).indices.gather(dim, NanMedian.middle(input, dim))
+        return Ordered.of(input, own, read, dim, keepdim)
+
+    backward = staticmethod(Median.backward)
+
+
 class Mode(Ordered, functions=[torch.mode, Tensor.mode], random=True):
     """y = the most frequent x along the axis `dim`, the smallest of several, and its index."""
 

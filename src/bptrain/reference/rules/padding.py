@@ -62,3 +62,20 @@ class Pad(Rule, functions=[F.pad]):
         shape, places, shown = cache
         dx = dy.new_zeros(shape.numel())
         return dx.index_add(0, places.reshape(-1), torch.where(shown, dy, 0).reshape(-1)).reshape(shape)
+
+
+class ConstantPad(Rule, functions=[torch.constant_pad_nd]):
+    """torch's own padding with one value, below torch.nn.functional: as `Pad`."""
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        yield case("value", torch.randn(2, 3), (1, 0, 0, 2), 0.7)
+        yield case("zeros", torch.randn(2, 3), [1, -1])
+
+    @staticmethod
+    def forward(input: Tensor, pad: Sequence[int], value: float = 0) -> tuple[Tensor, Any]:
+        return Pad.forward(input, pad, "constant", value)
+
+    @staticmethod
+    def backward(cache: Any, dy: Tensor) -> Tensor:
+        return Pad.backward(cache, dy)

@@ -92,51 +92,76 @@ class Quantile(Rule, functions=[torch.quantile, Tensor.quantile]):
 
     Between ranks `interpolation` takes the lower one, the higher, the nearest, their mean or the line between them.
     Several q become the first axis of y. Derivation. y = (1 - w) x_below + w x_above, so these get (1 - w) dy and
-    w dy. A q is a constant here. Of equal elements the first one gets it.
+    w dy. On the line w = r - floor(r), so that dq = dy (n - 1) (x_above - x_below), else 0. Of equal elements the first
+    one gets it.
     """
 
     @staticmethod
     def cases() -> Iterable[Case]:
         x = torch.randn(2, 5)
         yield case("all", x, 0.3)
-        yield case("axis", x, torch.tensor([0.0, 0.3, 1.0]), 1, constant=("q",))
-        yield case("kept", x, 0.7, dim=0, keepdim=True)
+        yield case("axis", x, torch.tensor([0.1, 0.3, 0.6]), 1)
+        yield case("ends", x, torch.tensor([0.0, 1.0]), 1, constant=("q",))
+        yield case("kept", x, torch.tensor(0.7), dim=0, keepdim=True)
+        yield case("scalar", torch.tensor(0.5), 0.7, -1, True)
         for interpolation in ("lower", "higher", "nearest", "midpoint"):
-            yield case(interpolation, x, 0.3, 1, interpolation=interpolation)
+            yield case(interpolation, x, torch.tensor([0.3, 0.6]), 1, interpolation=interpolation)
 
     @staticmethod
-    def kinks(*args: Any, **kwargs: Any) -> int:
-        _, (_, _, row, places, weights) = Quantile.forward(*args, **kwargs)
+    def count(row: Tensor) -> Tensor:
+        """n, for the rows (..., N) to take quantiles of, as (..., 1)."""
+        return torch.full_like(row[..., :1], row.shape[-1])
+
+    @classmethod
+    def kinks(cls, *args: Any, **kwargs: Any) -> int:
+        _, (_, _, _, row, places, weights, _) = cls.forward(*args, **kwargs)
         times = (row[..., None, :] == row.gather(-1, places)[..., None]).sum(-1)  # (..., 2 Q)
         below, above = ((times > 1) & (weights > 0)).chunk(2, -1)
         return int((below | above).sum())
 
-    @staticmethod
+    @classmethod
     def forward(
-        input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
+        cls, input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
     ) -> tuple[Tensor, Any]:
-        several = isinstance(q, Tensor) and q.dim() == 1
+        several, dim = isinstance(q, Tensor) and q.dim() == 1, dim if input.dim() else None
         row = input.reshape(-1) if dim is None else input.movedim(dim, -1)  # (..., N)
-        rank = torch.as_tensor(q, dtype=input.dtype, device=input.device).reshape(-1) * (row.shape[-1] - 1)  # (Q)
+        last = (cls.count(row) - 1).clamp_min(0)  # (..., 1)
+        rank = torch.as_tensor(q, dtype=input.dtype, device=input.device).reshape(-1) * last  # (..., Q)
         if interpolation in ("lower", "higher", "nearest"):
             rank = {"lower": rank.floor(), "higher": rank.ceil(), "nearest": rank.round()}[interpolation]
         below, above = rank.floor(), rank.ceil()
         weight = torch.where(rank > below, 0.5, 0.0) if interpolation == "midpoint" else rank - below
-        order = row.sort(stable=True).indices
-        places = torch.cat([order.index_select(-1, r.long()) for r in (below, above)], -1)  # (..., 2 Q)
-        weights = torch.cat([1 - weight, weight])  # (2 Q)
-        low, high = (weights * row.gather(-1, places)).chunk(2, -1)
-        y = (low + high).movedim(-1, 0)  # (Q, ...)
+        places = row.sort(stable=True).indices.gather(-1, torch.cat([below, above], -1).long())  # (..., 2 Q)
+        weights = torch.cat([1 - weight, weight], -1)  # (..., 2 Q)
+        low, high = row.gather(-1, places).chunk(2, -1)
+        y = (low + weight * (high - low)).movedim(-1, 0)  # (Q, ...)
         if keepdim:
             y = y.unsqueeze(dim % input.dim() + 1) if dim is not None else y.reshape(-1, *[1] * input.dim())
-        return y if several else y[0], (input, dim, row, places, weights)
+        slope = last * (high - low) if interpolation == "linear" else torch.zeros_like(low)
+        return y if several else y[0], (input, q, dim, row, places, weights, slope)
 
     @staticmethod
-    def backward(cache: Any, dy: Tensor) -> Tensor:
-        input, dim, row, places, weights = cache
+    def backward(cache: Any, dy: Tensor) -> tuple[Tensor, Tensor | None]:
+        input, q, dim, row, places, weights, slope = cache
         single = dy.reshape(-1, *row.shape[:-1]).movedim(0, -1)  # (..., Q)
         drow = torch.zeros_like(row).scatter_add(-1, places, weights * torch.cat([single, single], -1))
-        return drow.reshape(input.shape) if dim is None else drow.movedim(-1, dim)
+        dq = sum_to(single * slope, slope.shape[-1:]).reshape(q.shape) if isinstance(q, Tensor) else None
+        return drow.reshape(input.shape) if dim is None else drow.movedim(-1, dim), dq
+
+
+class NanQuantile(Quantile, functions=[torch.nanquantile, Tensor.nanquantile]):
+    """y = the quantile of those x that are not NaN, which sort last."""
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        yield case("all", HOLES, 0.3, smooth=False)
+        yield case("axis", HOLES, torch.tensor([0.1, 0.6]), 1, smooth=False)
+        yield case("first axis", HOLES, 0.7, 0, True, interpolation="nearest", smooth=False)
+        yield case("no NaN", torch.randn(2, 5), torch.tensor(0.3), dim=-1)
+
+    @staticmethod
+    def count(row: Tensor) -> Tensor:
+        return (~row.isnan()).sum(-1, keepdim=True).to(row.dtype)
 
 
 class SumToSize(Rule, functions=[Tensor.sum_to_size]):

@@ -23,7 +23,13 @@ class Parted(Rule):
         return Split.backward(cache, dy)
 
 
-class SplitWithSizes(Parted, functions=[torch.split_with_sizes, Tensor.split_with_sizes]):
+WITH_SIZES = [
+    *[torch.split_with_sizes, Tensor.split_with_sizes, torch.unsafe_split_with_sizes],
+    *[Tensor.unsafe_split_with_sizes, torch.split_with_sizes_copy],
+]
+
+
+class SplitWithSizes(Parted, functions=WITH_SIZES):
     """y = pieces of x of the sizes in a list."""
 
     @staticmethod

@@ -24,7 +24,7 @@ class Take(Picked, functions=[torch.take, Tensor.take]):
         return pick(input, lambda places: places.reshape(-1)[index])
 
 
-class Unfold(Picked, functions=[Tensor.unfold]):
+class Unfold(Picked, functions=[Tensor.unfold, torch.unfold_copy]):
     """y = windows of `size` elements along an axis, each `step` after the last; the window is the last axis."""
 
     @staticmethod
@@ -161,7 +161,7 @@ class FlipLR(Picked, functions=[torch.fliplr, Tensor.fliplr]):
         return pick(input, lambda places: places.flip(1))
 
 
-class FlipUD(Picked, functions=[torch.flipud, Tensor.flipud]):
+class FlipUD(Picked, functions=[torch.flipud, Tensor.flipud, Tensor.__reversed__]):
     """y = x with its first axis in reverse order."""
 
     @staticmethod

@@ -13,7 +13,7 @@ from bptrain.reference.rules.indexing import Picked, pick
 from bptrain.reference.rules.reshape import sizes
 
 
-class Expand(Rule, functions=[Tensor.expand, torch.broadcast_to, Tensor.broadcast_to], complex=True):
+class Expand(Rule, functions=[Tensor.expand, torch.broadcast_to, Tensor.broadcast_to, torch.expand_copy], complex=True):
     """y = x broadcast to a shape, in which -1 keeps the size of x. Derivation. dx is the sum over the copies."""
 
     @staticmethod

@@ -61,6 +61,24 @@ class DiagonalScatter(Written, functions=[torch.diagonal_scatter, Tensor.diagona
         return place(input, numbered(input).diagonal(offset, dim1, dim2), src)
 
 
+class FillDiagonal(Written, functions=[Tensor.fill_diagonal_]):
+    """y = x with one number on its diagonal, which below a tall matrix starts again with `wrap`."""
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        yield case("tall", torch.randn(5, 2), 0.7)
+        yield case("wide", torch.randn(2, 3), 0.7, wrap=True)
+        yield case("again", torch.randn(7, 2), 0.7, wrap=True)
+        yield case("cube", torch.randn(3, 3, 3), 0.7)
+
+    @staticmethod
+    def forward(input: Tensor, fill_value: float, wrap: bool = False) -> tuple[Tensor, Any]:
+        row = numbered(input).reshape(-1)
+        step = sum(torch.Size(input.shape[axis:]).numel() for axis in range(1, input.dim())) + 1
+        end = len(row) if wrap and input.dim() == 2 else min(input.shape) * step
+        return place(input, row[:end:step], fill_value)
+
+
 class Fill(Rule, functions=[torch.fill, torch.fill_, Tensor.fill_]):
     """y = one value everywhere. Derivation. dx = 0, and dv is the sum of dy."""
 

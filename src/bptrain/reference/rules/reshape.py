@@ -32,7 +32,7 @@ class Reshaped(Rule, complex=True):
         return dy.reshape(cache)
 
 
-class Reshape(Reshaped, functions=[torch.reshape, Tensor.reshape, Tensor.view]):
+class Reshape(Reshaped, functions=[torch.reshape, Tensor.reshape, Tensor.view, torch.view_copy]):
     """y = x in another shape with as many elements."""
 
     @staticmethod
@@ -91,7 +91,7 @@ class Unflatten(Reshaped, functions=[torch.unflatten, Tensor.unflatten]):
         return input.reshape(*input.shape[:axis], *filled, *input.shape[axis + 1 :]), input.shape
 
 
-class Squeeze(Reshaped, functions=[torch.squeeze, Tensor.squeeze, Tensor.squeeze_]):
+class Squeeze(Reshaped, functions=[torch.squeeze, Tensor.squeeze, Tensor.squeeze_, torch.squeeze_copy]):
     """y = x without its axes of size 1, or without those of them that `dim` names."""
 
     @staticmethod
@@ -108,7 +108,7 @@ class Squeeze(Reshaped, functions=[torch.squeeze, Tensor.squeeze, Tensor.squeeze
         return input.reshape([n for i, n in enumerate(input.shape) if n != 1 or i not in axes]), input.shape
 
 
-class Unsqueeze(Reshaped, functions=[torch.unsqueeze, Tensor.unsqueeze, Tensor.unsqueeze_]):
+class Unsqueeze(Reshaped, functions=[torch.unsqueeze, Tensor.unsqueeze, Tensor.unsqueeze_, torch.unsqueeze_copy]):
     """y = x with a new axis of size 1 in the place `dim`."""
 
     @staticmethod
@@ -124,7 +124,7 @@ class Unsqueeze(Reshaped, functions=[torch.unsqueeze, Tensor.unsqueeze, Tensor.u
 
 TRANSPOSE = [
     *[torch.transpose, Tensor.transpose, Tensor.transpose_, torch.swapaxes, Tensor.swapaxes],
-    *[Tensor.swapaxes_, torch.swapdims, Tensor.swapdims, Tensor.swapdims_],
+    *[Tensor.swapaxes_, torch.swapdims, Tensor.swapdims, Tensor.swapdims_, torch.transpose_copy],
 ]
 
 
@@ -145,7 +145,10 @@ class Transpose(Rule, functions=TRANSPOSE, complex=True):
         return dy.transpose(*cache)
 
 
-class T(Rule, functions=[torch.t, Tensor.t, Tensor.t_, Tensor.T.__get__], complex=True):  # type: ignore[attr-defined]
+TURN = [torch.t, Tensor.t, Tensor.t_, torch.t_copy, Tensor.T.__get__]  # type: ignore[attr-defined]
+
+
+class T(Rule, functions=TURN, complex=True):
     """y = x with its axes in reverse order, two at most. Derivation. Reversing them again undoes it."""
 
     @staticmethod
@@ -178,7 +181,7 @@ class MT(Rule, functions=[Tensor.mT.__get__], complex=True):  # type: ignore[att
         return dy.transpose(-2, -1)
 
 
-class Permute(Rule, functions=[torch.permute, Tensor.permute], complex=True):
+class Permute(Rule, functions=[torch.permute, Tensor.permute, torch.permute_copy], complex=True):
     """y = x with its axes in the order `dims`: axis k of y is axis dims[k] of x.
 
     Derivation. Axis i of x is the axis k of y with dims[k] = i: dx is dy in the inverse order.

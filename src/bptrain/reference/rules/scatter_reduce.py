@@ -1,4 +1,4 @@
-"""scatter_reduce: elements that meet in one place of a tensor are summed, multiplied, averaged or compared."""
+"""Elements, or slices, that meet in one place of a tensor are summed, multiplied, averaged or compared."""
 
 from __future__ import annotations
 
@@ -67,6 +67,43 @@ class ScatterReduce(Rule, functions=[torch.scatter_reduce, Tensor.scatter_reduce
         slope_x, slope_v, places, shape, source = cache
         row = dy.reshape(-1)
         return (row * slope_x).reshape(shape), None, None, (row[places] * slope_v).reshape(source)
+
+
+class IndexReduce(Rule, functions=[torch.index_reduce, Tensor.index_reduce, Tensor.index_reduce_]):
+    """y = x, its slices at the places `index` (K) along `dim` with the prod, mean, amax or amin of those of `source`.
+
+    Derivation. It is scatter_reduce with the index repeated along the other axes.
+    """
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        index = torch.tensor([0, 2, 0, 0])
+        for reduce in ("prod", "mean", "amax", "amin"):
+            yield case(reduce, torch.randn(3, 2), 0, index, torch.randn(4, 2), reduce)
+            alone = torch.randn(2, 3), -1, index, torch.randn(2, 4), reduce
+            yield case(f"{reduce} without x", *alone, include_self=False)
+        yield case("ties", torch.ones(3, 1), 0, index, torch.tensor([[2.0], [2.0], [2.0], [0.5]]), "amax", smooth=False)
+
+    @staticmethod
+    def repeated(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+        """The index in the shape of the source."""
+        return index.reshape([-1 if axis == dim % input.dim() else 1 for axis in range(input.dim())]).expand_as(source)
+
+    @staticmethod
+    def kinks(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True) -> int:
+        repeated = IndexReduce.repeated(input, dim, index, source)
+        return ScatterReduce.kinks(input, dim, repeated, source, reduce, include_self=include_self)
+
+    @staticmethod
+    def forward(
+        input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
+    ) -> tuple[Tensor, Any]:
+        repeated = IndexReduce.repeated(input, dim, index, source)
+        return ScatterReduce.forward(input, dim, repeated, source, reduce, include_self=include_self)
+
+    @staticmethod
+    def backward(cache: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        return ScatterReduce.backward(cache, dy)
 
 
 # Each takes x, v, the places of v, where x is an element, how many v go to each place; and gives y and the slopes of

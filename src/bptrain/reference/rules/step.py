@@ -5,6 +5,7 @@ A step function has the slope 0, at its jumps too by convention.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -143,3 +144,25 @@ class Fmod(Rule, functions=[torch.fmod, Tensor.fmod, Tensor.fmod_]):
     @staticmethod
     def backward(cache: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         return Remainder.backward(cache, dy)
+
+
+class Frexp(Rule, functions=[torch.frexp, Tensor.frexp]):
+    """y = m and e with x = m 2^e, 1/2 <= |m| < 1 or m = 0. Derivation. e is a step function, so dx = dm 2^-e."""
+
+    @staticmethod
+    def cases() -> Iterable[Case]:
+        yield case("signs", torch.tensor([[-1.7, 0.3], [2.6, 0.01]]))
+        yield case("powers of two", torch.tensor([0.5, 1.0, -8.0, 0.0]), smooth=False)
+
+    @staticmethod
+    def forward(input: Tensor) -> tuple[tuple[Tensor, Tensor], Any]:
+        e = torch.where(input == 0, 0, (input.abs().log() / math.log(2)).floor() + 1)
+        m = input * torch.pow(2.0, -e)
+        # The logarithm of a number next to a power of two may be rounded to that of the power.
+        e = e + (m.abs() >= 1).to(e.dtype) - ((m.abs() < 0.5) & (m != 0)).to(e.dtype)
+        shrink = torch.pow(2.0, -e)
+        return (input * shrink, e.to(torch.int32)), shrink
+
+    @staticmethod
+    def backward(cache: Any, dy: tuple[Tensor, Tensor]) -> Tensor:
+        return dy[0] * cache

@@ -1,0 +1,1 @@
+"""Optimizers of torch.optim's kind that torch does not have."""
