@@ -11,9 +11,6 @@ from bptrain.check.samples import computing_classes, samples
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's samples use deprecated and slow forms on purpose
 
-# The backward of torch itself is wrong here, as differences find too.
-WRONG_IN_TORCH = {"CrossMapLRN2d"}
-
 
 def test_every_class_has_a_sample():
     assert {sample.name for sample in samples(torch.float64)} == computing_classes()
@@ -27,18 +24,14 @@ def test_the_first_samples_of_every_class_are_verified(dtype):
             report = check_sample(sample)
             if report.finite:
                 verdicts.setdefault(name, set()).add(report.verdict)
-    assert {name: found for name, found in verdicts.items() if not found <= {"verified", "contract"}} == {
-        name: {"wrong"} for name in WRONG_IN_TORCH
-    }
+    assert not {name: found for name, found in verdicts.items() if not found <= {"verified", "contract"}}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_every_sample_of_every_class_is_verified(dtype):
     rows = coverage([dtype])
-    assert {row.name: dict(row.verdicts) for row in rows if not set(row.verdicts) <= {"verified", "contract"}} == {
-        name: {"wrong": 1} for name in WRONG_IN_TORCH
-    }
+    assert not {row.name: dict(row.verdicts) for row in rows if not set(row.verdicts) <= {"verified", "contract"}}
     assert sum(row.verdicts.total() for row in rows) > 1800
     assert "| Linear |" in table(rows)
 

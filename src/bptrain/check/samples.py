@@ -125,7 +125,7 @@ OURS: list[tuple[str, str, Make]] = [
     ],
     ("CosineSimilarity", "", lambda: (nn.CosineSimilarity(), torch.randn(3, 4), torch.randn(3, 4))),
     ("PairwiseDistance", "", lambda: (nn.PairwiseDistance(), torch.randn(3, 4), torch.randn(3, 4))),
-    ("CrossMapLRN2d", "", lambda: (nn.CrossMapLRN2d(3), torch.randn(2, 5, 3, 2))),
+    ("CrossMapLRN2d", "", lambda: (nn.CrossMapLRN2d(11), torch.randn(2, 5, 3, 2))),
     ("SyncBatchNorm", "evaluation", lambda: (_evaluated(nn.SyncBatchNorm(3)), torch.randn(2, 3, 4))),
     ("TripletMarginLoss", "", lambda: (nn.TripletMarginLoss(), *torch.randn(3, 4, 5))),
     ("TripletMarginLoss", "swap", lambda: (nn.TripletMarginLoss(swap=True), *torch.randn(3, 4, 5))),
