@@ -18,10 +18,13 @@ import numpy as np
 from numpy import ndarray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import Pipeline, make_pipeline
 
+from bptrain.config.compose import compose, settings_of
 from bptrain.data.brown import Brown, Tagged
 from bptrain.data.fetched import fetched
 from bptrain.data.sentiment import read_sentiment
@@ -100,6 +103,19 @@ def tagging() -> None:
             print(f"tagging    {name}: {shown} ({' and '.join(known)})")
 
 
+def sounds() -> None:
+    """Which phonemes occur in a word: one logistic regression for each, on TF-IDF of 1 to 3 letters."""
+    dataset = settings_of(compose(["experiment=sounds_in_word"])).data.load(0)
+    names = np.array(["", *dataset.vocabulary[1:]], dtype=object)
+    spelled = {part: ["".join(names[row]) for row in p.inputs.numpy()] for part, p in dataset.parts.items()}
+    letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 3))
+    each = make_pipeline(letters, OneVsRestClassifier(LogisticRegression(C=10)))
+    each.fit(spelled["train"], dataset.parts["train"].targets.numpy())
+    score = f1_score(dataset.parts["test"].targets.numpy(), each.predict(spelled["test"]), average="micro")
+    print(f"sounds     TF-IDF of letters, logistic regression for each phoneme: micro F1 {score:.4f}")
+
+
 if __name__ == "__main__":
     sentiment()
     tagging()
+    sounds()

@@ -66,7 +66,13 @@ ROWS = {
     ),
     "sunspots_gru": Row("mase", "AR(9) 0.697, seasonal-naive 1.242"),
     "elnino_gru": Row("mase", "AR(24) 0.598, seasonal-naive 0.752"),
-    "co2_gp": Row("rmse", "scikit-learn's GP fitted to the same months: 1.208", 1),
+    "co2_gp": Row(
+        "rmse",
+        "scikit-learn's GP fitted to the same months: 1.208",
+        1,
+        "the same kernel and a likelihood a little higher (log -94.915, scikit-learn stops at -94.943): on these 121 "
+        "months the optimum forecasts worse than the point before it.",
+    ),
     "limit_cycle_ctrnn": Row("rmse", "none; the deviation is 1.2", 5),
     "sentiment_lstm": Row(
         "accuracy",
@@ -82,8 +88,8 @@ ROWS = {
         "LSTM 2x64 about 0.39, 2x512 about 0.31, Phonetisaurus 0.339 (published, other split)",
         1,
     ),
-    "spelling_to_sound_small": Row("sequence_error_rate", "none: 20,000 words", 5),
-    "sounds_in_word": Row("f1", "none: 20,000 words", 1),
+    "spelling_to_sound_small": Row("sequence_error_rate", "none; of 20,000 words", 5),
+    "sounds_in_word": Row("f1", "TF-IDF of letters, logistic regression: 0.899", 1),
     "digits_linear_autoencoder": Row("reconstruction_error", f"{PCA} 0.0243"),
     "digits_autoencoder": Row("reconstruction_error", f"{PCA} 0.0243"),
     "mnist_autoencoder": Row("reconstruction_error", f"{PCA} 0.01683", 1),
@@ -103,11 +109,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiments", nargs="*", help="those to train; all, without one")
     parser.add_argument("--again", action="store_true", help="train those too that have finished runs")
+    parser.add_argument("--page", action="store_true", help="train nothing, write the page of what there is")
     arguments = parser.parse_args()
     unknown = set(arguments.experiments) - ROWS.keys()
     if unknown:
         parser.error(f"no row for {', '.join(sorted(unknown))}")
-    for name in arguments.experiments or ROWS:
+    for name in [] if arguments.page else arguments.experiments or ROWS:
         if arguments.again or arguments.experiments or finished(name) is None:
             train(name)
     PAGE.write_text(page())
