@@ -105,8 +105,8 @@ def test_a_file_that_is_not_there_is_told(folder):
         brown(folder).load(0)
 
 
-@pytest.mark.skipif(not Path("datasets/brown").is_dir(), reason="make data, or python -m bptrain.data.fetch")
-def test_the_news_are_as_published():
+def test_the_news_are_as_published(fetched):
+    fetched("brown")
     sentences = Brown(("news",), "full").sentences()
     assert len(sentences) == 4623
     assert sum(map(len, sentences)) == 100554

@@ -1,7 +1,5 @@
 """Series to forecast: which values a window holds, and that training knows nothing of what comes later."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -12,8 +10,6 @@ from bptrain.data.statsmodels import CO2, CO2OverTime, ElNino, Sunspots
 from bptrain.errors import RequestError
 from bptrain.metrics import metrics_for, monitored
 
-DATA = Path(__file__).parents[2] / "datasets" / "statsmodels"
-fetched = pytest.mark.skipif(not DATA.is_dir(), reason="run make data")
 VALUES = np.random.default_rng(0).normal(5, 3, 60)
 
 
@@ -126,8 +122,8 @@ def test_without_its_file_the_message_says_how_to_get_it(data, tmp_path):
         data(folder=str(tmp_path)).load(0)
 
 
-@fetched
-def test_the_series_of_statsmodels_have_their_lengths_and_ends():
+def test_the_series_of_statsmodels_have_their_lengths_and_ends(fetched):
+    fetched("statsmodels")
     sunspots, elnino, co2 = Sunspots().values(), ElNino().values(), CO2().values()
     assert (len(sunspots), sunspots[0], sunspots[-1]) == (309, 5, 2.9)
     assert (len(elnino), elnino[1], elnino[12]) == (732, 24.2, 24.19)

@@ -106,8 +106,8 @@ def test_labels_other_than_0_and_1_are_refused(folder):
         load(folder)
 
 
-@pytest.mark.skipif(not Path("datasets/aeon").is_dir(), reason="make data")
-def test_the_fetched_series_has_its_anomaly_where_the_archive_says():
+def test_the_fetched_series_has_its_anomaly_where_the_archive_says(fetched):
+    fetched("aeon")
     part = KDDAnomaly(window=64).load(0).parts["test"]
     assert len(part) == 7501 - 1200 - 64
     assert (part.labels.nonzero()[:, 0] + 1200 + 64).tolist() == list(range(4187, 4199))

@@ -105,8 +105,8 @@ def test_files_that_do_not_fit_together_are_refused(folder, file, content, setti
     assert all(word in str(error.value) for word in words.split())
 
 
-@pytest.mark.skipif(not Path("datasets/mnist").is_dir(), reason="make data")
-def test_the_fetched_files_hold_what_was_published():
+def test_the_fetched_files_hold_what_was_published(fetched):
+    fetched("mnist")
     labels = read_idx(Path("datasets/mnist/t10k-labels-idx1-ubyte"), ())
     assert np.bincount(labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert read_idx(Path("datasets/mnist/train-images-idx3-ubyte"), (28, 28)).mean() == pytest.approx(33.318, abs=0.001)

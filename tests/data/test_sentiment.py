@@ -17,7 +17,6 @@ LINES = [
     "5\t1\tgood enough",
     "6\t-1\tvery bad",
 ]
-FETCHED = Path("datasets/vader").is_dir()
 
 
 @pytest.fixture
@@ -76,8 +75,8 @@ def test_what_is_no_text_or_not_there_is_told(folder, tmp_path):
         Sentiment(folder=str(tmp_path / "nowhere")).load(0)
 
 
-@pytest.mark.skipif(not FETCHED, reason="make data, or python -m bptrain.data.fetch")
-def test_the_set_is_the_one_that_was_published():
+def test_the_set_is_the_one_that_was_published(fetched):
+    fetched("vader")
     texts, targets = read_sentiment(Path("datasets/vader/movieReviewSnippets_GroundTruth.txt"))
     assert len(texts) == 10605 - 37
     assert np.bincount(targets).tolist() == [5326, 5242]

@@ -1,15 +1,11 @@
 """Files of the UCR archive as datasets."""
 
-from pathlib import Path
-
 import pytest
 
 from bptrain.data.split import OwnTestSplit
 from bptrain.data.ucr import UCR
 from bptrain.errors import RequestError
 
-DATA = Path(__file__).parents[2] / "datasets" / "aeon"
-fetched = pytest.mark.skipif(not DATA.is_dir(), reason="run make data")
 HEAD = "# a comment\n@problemName Tiny\n@classLabel true b a\n@DATA\n"
 SERIES = "1,2,3.5:b\n-1,0,2:a\n\n1,1,1:a\n4,4,4:b\n"
 
@@ -69,12 +65,12 @@ def test_a_set_that_is_not_there_says_how_to_get_it_and_a_path_is_no_name(tmp_pa
         UCR(set="../x")
 
 
-@fetched
 @pytest.mark.parametrize(
     ("name", "train", "test", "length", "classes"),
     [("GunPoint", 50, 150, 150, 2), ("ItalyPowerDemand", 67, 1029, 24, 2), ("ArrowHead", 36, 175, 251, 3)],
 )
-def test_the_sets_of_the_archive_have_their_shapes(name, train, test, length, classes):
+def test_the_sets_of_the_archive_have_their_shapes(name, train, test, length, classes, fetched):
+    fetched("aeon")
     loaded = UCR(set=name, split=OwnTestSplit(0)).load(0)
     assert [len(part) for part in loaded.parts.values()] == [train, test]
     assert (loaded.shape, len(loaded.classes)) == ((1, length), classes)

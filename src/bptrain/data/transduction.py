@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bptrain.data.dataset import END, PAD, Dataset, Part, fingerprint
+from bptrain.data.dataset import END, PAD, Dataset, Part, Task, fingerprint
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -42,17 +42,7 @@ def transduction(
         return Part(inputs, first, right.unflatten(0, (-1, most)))
 
     parts = {name: part(name, chosen) for name, chosen in rows.items()}
-    return Dataset(
-        name=name,
-        task="transduction",
-        shape=(T + U,),
-        outputs=len(classes),
-        classes=classes,
-        parts=parts,
-        target_scale=(),
-        fingerprint=fingerprint(parts),
-        vocabulary=vocabulary,
-    )
+    return _dataset(name, "transduction", T + U, parts, vocabulary, classes)
 
 
 def labelled(
@@ -69,17 +59,13 @@ def labelled(
     T = max(map(len, sources))
     table = torch.tensor([[float(label in found) for label in classes] for found in labels])  # (N, O)
     parts = {part: Part(_padded((sources[i] for i in chosen), T), table[chosen]) for part, chosen in rows.items()}
-    return Dataset(
-        name=name,
-        task="multilabel",
-        shape=(T,),
-        outputs=len(classes),
-        classes=classes,
-        parts=parts,
-        target_scale=(),
-        fingerprint=fingerprint(parts),
-        vocabulary=vocabulary,
-    )
+    return _dataset(name, "multilabel", T, parts, vocabulary, classes)
+
+
+def _dataset(
+    name: str, task: Task, length: int, parts: dict[str, Part], vocabulary: tuple[str, ...], classes: tuple[str, ...]
+) -> Dataset:
+    return Dataset(name, task, (length,), len(classes), classes, parts, (), fingerprint(parts), vocabulary)
 
 
 def _padded(sequences: Iterable[TokenSequence], width: int) -> Tensor:

@@ -48,7 +48,7 @@ class SequenceNetwork(nn.Module):
                 return self._answer(states.flatten(1))  # (B, T * D * H) -> (B, O)
             case "mean":
                 return self._answer(states.mean(1))
-        return self._answer(self._last(final))
+        return self._answer(last_state(self.layers, final))
 
     def _read(self, tokens: Tensor, embedding: nn.Module) -> Tensor:
         """Tokens are packed before they are embedded, so that no padding is read in either direction."""
@@ -56,7 +56,7 @@ class SequenceNetwork(nn.Module):
         packed = pack_padded_sequence(tokens, lengths.cpu(), batch_first=True, enforce_sorted=False)
         states, final = self._states(_with(packed, embedding(packed.data)))  # (N, D * H)
         if self.output == "last":
-            return self._answer(self._last(final))
+            return self._answer(last_state(self.layers, final))
         if self.output == "each":
             states = _with(states, self._answer(states.data))  # (N, O)
         padded, _ = pad_packed_sequence(states, batch_first=True, total_length=tokens.shape[1])  # (B, T, *)
@@ -66,15 +66,16 @@ class SequenceNetwork(nn.Module):
         """The states at all steps, and the final one of each layer and direction."""
         return truncated(self.layers, x, self.tbptt) if self.training and self.tbptt else self.layers(x)
 
-    def _last(self, final: Hidden) -> Tensor:
-        """The final state of each direction of the last layer, (B, D * H)."""
-        if isinstance(final, tuple):
-            final = final[0]  # the cell's own state stays inside
-        directions = 2 if self.layers.bidirectional else 1
-        return final[-directions:].transpose(0, 1).flatten(1)  # (D, B, H) -> (B, D * H)
-
     def _answer(self, states: Tensor) -> Tensor:
         return self.head(self.dropout(states))
+
+
+def last_state(layers: nn.RNNBase, final: Hidden) -> Tensor:
+    """The final state of each direction of the last layer, (B, D * H)."""
+    if isinstance(final, tuple):
+        final = final[0]  # the cell's own state stays inside
+    directions = 2 if layers.bidirectional else 1
+    return final[-directions:].transpose(0, 1).flatten(1)  # (D, B, H) -> (B, D * H)
 
 
 def _with(packed: PackedSequence, data: Tensor) -> PackedSequence:

@@ -6,6 +6,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from bptrain.modules.recurrent import last_state
+
 KINDS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 
@@ -28,6 +30,4 @@ class RecurrentLayer(nn.Module):
         states, final = self.layer(x.transpose(1, 2))  # (B, L, D H), (D, B, H)
         if self.output == "every":
             return states.transpose(1, 2)  # (B, D H, L)
-        if isinstance(self.layer, nn.LSTM):
-            final = final[0]  # the cell's own state stays inside
-        return final.transpose(0, 1).flatten(1)  # (D, B, H) -> (B, D H)
+        return last_state(self.layer, final)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -79,20 +80,11 @@ class LineDescent(Update):
             return f"the slope goes from {slope:.3g} to {left:.3g}, which is more than c2 leaves"
         return cls.unfit(kept, d, g, there, gtol)
 
-    @classmethod
-    def first(cls, g: Tensor) -> State:
-        """What is kept before the first step."""
-        raise NotImplementedError
-
-    @classmethod
-    def direction(cls, kept: State, g: Tensor) -> Tensor:
-        """d."""
-        raise NotImplementedError
-
-    @classmethod
-    def next(cls, kept: State, s: Tensor, d: Tensor, g: Tensor, there: Tensor) -> State:
-        """What is kept after the step s = t d, which leads to the gradient `there`."""
-        raise NotImplementedError
+    # Each method has its own: first(g), what is kept before the first step; direction(kept, g), d; and
+    # next(kept, s, d, g, there), what is kept after the step s = t d, which leads to the gradient `there`.
+    first: ClassVar[Callable[..., State]]
+    direction: ClassVar[Callable[..., Tensor]]
+    next: ClassVar[Callable[..., State]]
 
     @classmethod
     def unfit(cls, kept: State, d: Tensor, g: Tensor, there: Tensor, gtol: float) -> str:
@@ -115,16 +107,16 @@ class BFGS(LineDescent, optimizers=[BFGSOptimizer], closure=True, mixes=True, gi
         yield {}
         yield {"gtol": 1e-2, "c1": 1e-2, "c2": 0.5}
 
-    @classmethod
-    def first(cls, g: Tensor) -> State:
+    @staticmethod
+    def first(g: Tensor) -> State:
         return {"H": torch.ones_like(g).expand(len(g), -1).tril().triu()}  # (N, N)
 
-    @classmethod
-    def direction(cls, kept: State, g: Tensor) -> Tensor:
+    @staticmethod
+    def direction(kept: State, g: Tensor) -> Tensor:
         return -(kept["H"] @ g.to(kept["H"].dtype))
 
-    @classmethod
-    def next(cls, kept: State, s: Tensor, d: Tensor, g: Tensor, there: Tensor) -> State:
+    @staticmethod
+    def next(kept: State, s: Tensor, d: Tensor, g: Tensor, there: Tensor) -> State:
         h = kept["H"]
         y = (there - g).to(h.dtype)
         u, r = h @ y, 1 / y.dot(s)
@@ -146,16 +138,16 @@ class CG(LineDescent, optimizers=[CGOptimizer], closure=True, mixes=True, given=
         yield {}
         yield {"gtol": 1e-2, "c1": 1e-2, "c2": 0.2}
 
-    @classmethod
-    def first(cls, g: Tensor) -> State:
+    @staticmethod
+    def first(g: Tensor) -> State:
         return {"d": -g}
 
-    @classmethod
-    def direction(cls, kept: State, g: Tensor) -> Tensor:
+    @staticmethod
+    def direction(kept: State, g: Tensor) -> Tensor:
         return kept["d"]
 
-    @classmethod
-    def next(cls, kept: State, s: Tensor, d: Tensor, g: Tensor, there: Tensor) -> State:
+    @staticmethod
+    def next(kept: State, s: Tensor, d: Tensor, g: Tensor, there: Tensor) -> State:
         beta = ((there - g).dot(there) / g.dot(g)).clamp(min=0)
         return {"d": beta * d - there}
 
