@@ -1,12 +1,14 @@
 """Start-up: what a command takes as a whole process, beside an import that it can't do without.
 
-What trains nothing stands beside `import hydra`, a run up to its first step beside `import torch` too. The commands
-take turns; a ratio is the median of those within each round.
+What trains nothing stands beside `import hydra`; a run up to its first step beside `import torch`, and beside that with
+the loading of its data. The commands take turns; a ratio is the median of those within each round. A first round is not
+counted: it brings from the disk what has to come from there, and compiles all modules, as an installation has them.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,64 +18,87 @@ from statistics import median
 
 BPTRAIN = str(Path(sys.executable).with_name("bptrain"))
 HYDRA, TORCH = "import hydra", "import torch"
-STEP, EPOCH = "bptrain, to its first step", "bptrain, to the end of epoch 1"
+# The data of the default run, by the class that loads it there.
+DATA = f"{TORCH}; from bptrain.data.bundled import Digits; Digits().load(0)"
+LOADED = "import torch, and load the data"
 # The least that a training needs: torch loads half of itself when its first optimizer is made.
 ONE_STEP = f"{TORCH}; net = torch.nn.Linear(3, 2); adam = torch.optim.Adam(net.parameters()); \
 net(torch.ones(4, 3)).sum().backward(); adam.step()"
+ERRORS = (
+    "optimizer.lr=-1 model.sizs=[3]",
+    "fit.epochs=abc",
+    "model=mpl",
+    "model.name=mpl",
+    "experiment=iris_mpl",
+    "experiment=mnist1d_gru seed=x",
+    "model=sequential seed=-1",
+    "check optimizer.lr=-1",
+    "-m optimizer.lr=-1 seed=0,1",
+)
 # Each with the exit code that it has to end with.
 COMMANDS = {
     HYDRA: (0, [sys.executable, "-c", HYDRA]),
     "bptrain --help": (0, [BPTRAIN, "--help"]),
     "bptrain runs": (0, [BPTRAIN, "runs"]),
-    "bptrain, two config errors": (2, [BPTRAIN, "optimizer.lr=-1", "model.sizs=[3]"]),
+    "bptrain --cfg job": (0, [BPTRAIN, "--cfg", "job"]),
+    **{f"bptrain {words}": (2, [BPTRAIN, *words.split()]) for words in ERRORS},
     TORCH: (0, [sys.executable, "-c", TORCH]),
+    LOADED: (0, [sys.executable, "-c", DATA]),
     "plain torch, one step of Adam": (0, [sys.executable, "-c", ONE_STEP]),
 }
+# Runs of one step, and the beginning of the line that tells of its end; the check's verdict is the last thing before.
+ONE_BATCH = ["fit.epochs=1", "fit.batch_size=2000"]
+RUNS = {
+    "run without check, past step 1": ([*ONE_BATCH, "check.enabled=false"], "epoch"),
+    "run with check, to step 1": (ONE_BATCH, "Gradients"),
+}
+
+
+def environment(folder: str) -> dict[str, str]:
+    """That of all commands: compiled modules are kept, in the folder, whatever is usual here."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"PYTHONPYCACHEPREFIX": f"{folder}/compiled"}
 
 
 def whole(command: list[str], code: int, folder: str) -> float:
     """Seconds from the start of a process to its end."""
     begun = time.perf_counter()
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, check=False)
     elapsed = time.perf_counter() - begun
     if done.returncode != code:
         sys.exit(f"{' '.join(command)}: exit code {done.returncode}, not {code}\n{done.stderr}")
     return elapsed
 
 
-def training(folder: str) -> dict[str, float]:
-    """Seconds from the start of the default run to two lines of its output: the check's verdict, and epoch 1.
-
-    The verdict is the last thing before the first step.
-    """
-    seconds: dict[str, float] = {}
-    begun = time.perf_counter()
-    with subprocess.Popen([BPTRAIN, "fit.epochs=1"], cwd=folder, stdout=subprocess.PIPE, text=True) as run:
+def training(words: list[str], beginning: str, folder: str) -> float:
+    """Seconds from the start of the default run, with some words, to the first line of output that begins so."""
+    begun, elapsed, command, env = time.perf_counter(), 0.0, [BPTRAIN, *words], environment(folder)
+    with subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, text=True) as run:
         for line in run.stdout or ():
-            for start, name in (("Gradients", STEP), ("epoch", EPOCH)):
-                if line.startswith(start):
-                    seconds[name] = time.perf_counter() - begun
-    if run.returncode or len(seconds) < 2:
-        sys.exit(f"bptrain: exit code {run.returncode}, and of its output there came only {list(seconds)}")
-    return seconds
+            if line.startswith(beginning) and not elapsed:
+                elapsed = time.perf_counter() - begun
+    if run.returncode or not elapsed:
+        sys.exit(f"bptrain {' '.join(words)}: exit code {run.returncode}, and no line begins with '{beginning}'")
+    return elapsed
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, default=3, help="of each measurement (3)")
+    parser.add_argument("--repetitions", type=int, default=7, help="of each measurement (7)")
     repetitions = parser.parse_args().repetitions
-    seconds: dict[str, list[float]] = {name: [] for name in (*COMMANDS, STEP, EPOCH)}
+    seconds: dict[str, list[float]] = {name: [] for name in (*COMMANDS, *RUNS)}
     with tempfile.TemporaryDirectory() as folder:
-        training(folder)  # so that all is in memory that has to come from the disk, and there is a run to list
-        for _ in range(repetitions):
+        for counted in range(repetitions + 1):
             once = {name: whole(command, code, folder) for name, (code, command) in COMMANDS.items()}
-            for name, elapsed in (once | training(folder)).items():
+            once |= {name: training(words, beginning, folder) for name, (words, beginning) in RUNS.items()}
+            for name, elapsed in once.items() if counted else ():
                 seconds[name].append(elapsed)
-    print(f"start-up, whole processes; medians of {repetitions}, target: --help at most 2.00 of import hydra")
-    print(f"\n  {'':<32}{'ms':>7}{'of hydra':>10}{'of torch':>10}")
+    print(f"start-up, whole processes; medians of {repetitions}")
+    print("targets: what trains nothing at most 2.00 of import hydra, the first step 1.50 of torch and data\n")
+    print(f"  {'':<38}{'ms':>7}{'of hydra':>10}{'of torch':>10}{'of torch and data':>19}")
     for name, taken in seconds.items():
-        ratios = (median(a / b for a, b in zip(taken, seconds[base], strict=True)) for base in (HYDRA, TORCH))
-        print(f"  {name:<32}{median(taken) * 1e3:>7.0f}{next(ratios):>10.2f}{next(ratios):>10.2f}")
+        ratios = [median(a / b for a, b in zip(taken, seconds[base], strict=True)) for base in (HYDRA, TORCH, LOADED)]
+        print(f"  {name:<38}{median(taken) * 1e3:>7.0f}{ratios[0]:>10.2f}{ratios[1]:>10.2f}{ratios[2]:>19.2f}")
 
 
 if __name__ == "__main__":

@@ -230,13 +230,6 @@ def test_help_lists_verbs_exit_codes_and_examples(capsys):
         assert words in out
 
 
-@pytest.mark.parametrize("command", [["--help"], ["runs"], ["fit.epohs=1"], ["--cfg", "job"], ["--version"]], ids=str)
-def test_no_torch_is_loaded_without_need(command):
-    code = f"import sys; sys.argv[1:] = {command!r}; import bptrain.cli.main as m\n"
-    code += "try: m.main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-
-
 def test_an_output_folder_that_can_not_be_written_is_exit_1(folder, capsys):
     (folder / "outputs").write_text("a file in the way")
     assert main(TINY) == 1

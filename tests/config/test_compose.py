@@ -20,6 +20,8 @@ WRONG = [
     ("model/activation=rleu", ["model/activation", "Did you mean 'relu'"]),
     ("model/activtion=relu", ["model/activtion", "Did you mean 'model/activation'"]),
     ("model.activation=rleu", ["model.activation", "Did you mean 'relu'"]),
+    ("model.name=mpl", ["model.name", "there is no model 'mpl'", "Did you mean 'mlp'"]),
+    ("model.name=linear", ["model.name", "there is no model 'linear'", "Known: autoencoder, cnn"]),
     ("optimizer={lr:1}", ["optimizer", "mapping", "optimizer=NAME", "optimizer.KEY=VALUE"]),
     ("loss=null", ["loss", "'null'", "mse"]),
     ("fit.checkpoint.keep=[lst]", ["fit.checkpoint.keep", "a list [...] of last or best", "lst"]),
@@ -205,6 +207,10 @@ def test_a_file_that_is_no_config_is_named(tmp_path, text, words):
         ("# @package _global_\ndefaults: [other]\n", ["own.yaml", "takes in itself"]),
         ("# @package _global_\nname: &a [*a]\n", ["own.yaml", "contains itself"]),
         ("# @package _global_\nhydra: {run: {dir: x}}\n", ["hydra.run.dir", "no hydra node", "name="]),
+        ("# @package _global_\nhydra: {launcher: {n_jobs: 2}}\n", ["hydra.launcher.n_jobs", "no hydra node", "-m"]),
+        ("# @package _global_\nhydra: {}\n", ["hydra: ", "no hydra node"]),
+        ("# @package _global_\ndefaults: [override /hydra/launcher: joblib]\n", ["'hydra/launcher'", "no hydra node"]),
+        ("# @package _global_\ndefaults: [/hydra/sweeper: optuna]\n", ["'hydra/sweeper/optuna'", "no hydra node"]),
         ("3\n", ["own.yaml", "no mapping"]),
         ("[a, b]\n", ["own.yaml", "no mapping"]),
         ("name: r\xe9d\n".encode("latin-1"), ["own.yaml", "UTF-8"]),
@@ -247,12 +253,14 @@ def test_words_that_are_no_overrides_are_all_named():
     assert [problem.where for problem in caught.value.problems] == ["'a=[1'", "'b={'", "seed"]
 
 
-def test_composing_and_its_errors_load_no_torch():
+def test_composing_loads_no_torch_and_only_the_components_that_are_chosen():
     code = (
         "import sys\n"
         "from bptrain.config.compose import compose, settings_of\n"
         "settings_of(compose(['experiment=mnist1d_gru']))\n"
         "heavy = {'torch', 'numpy', 'sklearn', 'polars', 'rich'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
+        "of_others = {'bptrain.models.mlp', 'bptrain.data.bundled', 'bptrain.losses.crf'} & set(sys.modules)\n"
+        "assert not of_others, of_others\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

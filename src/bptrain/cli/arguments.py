@@ -69,6 +69,9 @@ class _Parser(argparse.ArgumentParser):
 def parse(argv: list[str]) -> Arguments:
     """Raises RequestError for a line that means nothing; prints and leaves for --help and --version."""
     known = _parser(None).parse_intermixed_args(argv)
+    if known.version:
+        print(f"bptrain {_version()}")
+        raise SystemExit(0)
     words = list(known.words)
     verb = words.pop(0) if words and words[0] in VERBS else None
     if known.help:
@@ -128,11 +131,11 @@ def _parser(verb: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--resolve", action="store_true", help="with --cfg: interpolations as values")
     parser.add_argument("--config-dir", "-cd", metavar="DIR", help="a folder of YAML files of your own; it comes first")
     parser.add_argument("--config-name", "-cn", metavar="NAME", help="the config to start from (train)")
-    parser.add_argument("--version", action="version", version=f"bptrain {_version()}")
+    parser.add_argument("--version", action="store_true", help="print the version and leave")
     return parser
 
 
 def _version() -> str:
-    import importlib.metadata
+    import importlib.metadata  # which takes as long as all else that --help does
 
     return importlib.metadata.version("bptrain")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bptrain.cli.arguments import Arguments
+from bptrain.cli.torch_import import import_torch
 
 KEYS = ("steps", "every", "rows", "strict")
 
@@ -20,6 +21,7 @@ def run(arguments: Arguments) -> int:
     check = replace(settings.check, enabled=True, every=settings.check.every or 1)
     settings = replace(settings, check=check)
 
+    import_torch()
     from bptrain.report.console import Console
     from bptrain.train.fit import fit
     from bptrain.train.record import Checked, Stepped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bptrain.cli.arguments import Arguments
+from bptrain.cli.torch_import import import_torch
 from bptrain.errors import Problem, RequestError
 
 ANSWERS = {"true": True, "false": False}
@@ -26,6 +27,7 @@ def run(arguments: Arguments) -> int:
         return 0
     settings = settings_of(config)
 
+    import_torch()
     from bptrain.report.explanation import show
     from bptrain.train.explanation import explain
     from bptrain.train.run import build

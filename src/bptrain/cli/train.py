@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bptrain.cli.arguments import Arguments
+from bptrain.cli.torch_import import import_torch
 
 
 def run(arguments: Arguments) -> int:
@@ -16,6 +17,7 @@ def run(arguments: Arguments) -> int:
         return 0
     settings = settings_of(config)
 
+    import_torch()
     from bptrain.sweep.job import train
 
     train(config, settings, quiet=arguments.quiet)
@@ -31,6 +33,7 @@ def _sweep(arguments: Arguments) -> int:
             print(f"# {' '.join(trial.words)}\n{trial.config.show(arguments.resolve)}")
         return 0
 
+    import_torch()
     from bptrain.sweep.serial import run_all
 
     return run_all(trials, quiet=arguments.quiet)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import importlib
-import pkgutil
 from dataclasses import field
+from pathlib import Path
 from typing import Any, ClassVar
 
 # The package or module in which the components of a config group are defined.
@@ -70,14 +70,28 @@ def setting(
     return field(default=default, metadata=metadata)
 
 
+def component(group: str, name: str) -> type[Component] | None:
+    """The component of that name, None when there is none.
+
+    All that a group has takes long to import, so for a name that exists only the files are that say `name="mlp"`.
+    """
+    known = _REGISTRY.setdefault(group, {})
+    for module, file in _modules(group).items():
+        if name not in known and f'name="{name}"' in file.read_text(encoding="utf-8"):
+            importlib.import_module(module)
+    return known.get(name) or components(group).get(name)
+
+
 def components(group: str) -> dict[str, type[Component]]:
-    """The components of a config group by name."""
-    _load(group)
-    return _REGISTRY.get(group, {})
+    """The components of a config group by name, in alphabetical order."""
+    for module in _modules(group):
+        importlib.import_module(module)
+    return dict(sorted(_REGISTRY.get(group, {}).items()))
 
 
 @functools.cache
-def _load(group: str) -> None:
-    module = importlib.import_module(GROUPS[group])
-    for found in pkgutil.iter_modules(getattr(module, "__path__", ())):
-        importlib.import_module(f"{module.__name__}.{found.name}")
+def _modules(group: str) -> dict[str, Path]:
+    """The file of each module in the package of a group; where that is a module alone, it is imported here."""
+    package = importlib.import_module(GROUPS[group])
+    files = [file for folder in getattr(package, "__path__", ()) for file in Path(folder).glob("*.py")]
+    return {f"{package.__name__}.{file.stem}": file for file in sorted(files) if file.stem != "__init__"}

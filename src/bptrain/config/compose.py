@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,17 +9,16 @@ from typing import Any, cast
 
 import yaml
 from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import IConfigRepository
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
-from hydra._internal.core_plugins import basic_launcher, basic_sweeper  # noqa: F401 - options of Hydra's own defaults
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
-from hydra._internal.core_plugins.importlib_resources_config_source import ImportlibResourcesConfigSource
 from hydra._internal.core_plugins.structured_config_source import StructuredConfigSource
-from hydra._internal.hydra import Hydra
+from hydra._internal.defaults_list import DefaultsList, create_defaults_list
 from hydra._internal.sources_registry import SourcesRegistry
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from hydra.core.utils import setup_globals
+from omegaconf import DictConfig, OmegaConf
 
 from bptrain.config.component import GROUPS
 from bptrain.config.preset_file import faults
@@ -82,15 +80,15 @@ def compose(words: list[str], config_dir: str | None = None, config_name: str | 
     if wrong := [problem for path in tree.own("", name) for problem in faults(path, False)]:
         raise RequestError(problems + wrong)
     try:
-        hydra = _hydra(tree)
-        composed = hydra.compose_config(name, _chosen_anew(overrides, hydra, name), RunMode.RUN, from_shell=False)
-        with open_dict(composed):
-            node = composed.pop("hydra", None)
-            problems += [problem for override in deleted.values() for problem in _delete(composed, override)]
-        if len(tree.roots) > 1:
-            problems += _changed(node)
+        loader = _loader(tree)
+        defaults, files = _defaults_list(loader, name, _chosen_anew(overrides, loader, name))
+        composed = loader._compose_config_from_defaults_list(defaults.defaults, files)
+        loader._apply_overrides_to_config(defaults.config_overrides, composed)
+        problems += _of_hydra(composed)
+        composed.pop("hydra", None)
+        problems += [problem for override in deleted.values() for problem in _delete(composed, override)]
         if cast(dict, OmegaConf.to_container(composed)).get("trust") is not None:
-            problems.append(_trust_in_file(tree, hydra, name, overrides))
+            problems.append(_trust_in_file(tree, defaults))
         text = OmegaConf.to_yaml(composed)
         resolved = OmegaConf.to_container(composed, resolve=True)
     except Exception as error:  # a file of somebody's can make Hydra, OmegaConf and the YAML reader fail in any way
@@ -100,23 +98,28 @@ def compose(words: list[str], config_dir: str | None = None, config_name: str | 
     return Config(tuple(words), text, resolved, trust)  # type: ignore[arg-type]
 
 
-def _hydra(tree: Tree) -> Hydra:
-    """Hydra with all folders of the tree on its search path, in their order.
+def _loader(tree: Tree) -> ConfigLoaderImpl:
+    """Hydra's loader with all folders of the tree on its search path, in their order.
 
     `initialize_config_dir` takes one folder, and its way to add others comes too late for the config to
     start from; this is what it does, for several. What it needs is registered by hand, so that no plug-in
-    is looked for and none can run.
+    is looked for and none can run. Hydra's own config stays out: nothing reads it, and it takes as long as ours.
     """
     version.setbase("1.3")
-    for source in (FileConfigSource, ImportlibResourcesConfigSource, StructuredConfigSource):
+    setup_globals()
+    for source in (FileConfigSource, StructuredConfigSource):
         SourcesRegistry.instance().register(source)
     path = ConfigSearchPathImpl()
-    path.append("hydra", "pkg://hydra.conf")
     for root in tree.roots:
         path.append("main", f"file://{root}")
     path.append("schema", "structured://")
-    GlobalHydra.instance().clear()
-    return Hydra.create_main_hydra2("bptrain", path)
+    return ConfigLoaderImpl(path)
+
+
+def _defaults_list(loader: ConfigLoaderImpl, name: str, words: list[str]) -> tuple[DefaultsList, IConfigRepository]:
+    """The files that words choose, in the order in which they are merged, and where they are read from."""
+    parsed, files = loader._parse_overrides_and_create_caching_repo(name, words)
+    return create_defaults_list(files, name, parsed, prepend_hydra=False, skip_missing=False), files
 
 
 def settings_of(config: Config) -> Settings:
@@ -138,10 +141,9 @@ def _trusted(override: Override) -> Any:
     return value if isinstance(value, (list, dict)) else [] if value is None else [value]
 
 
-def _trust_in_file(tree: Tree, hydra: Hydra, name: str, words: list[str]) -> Problem:
+def _trust_in_file(tree: Tree, defaults: DefaultsList) -> Problem:
     """That a file gives trust, and which."""
-    defaults = hydra.config_loader.compute_defaults_list(name, _chosen_anew(words, hydra, name), RunMode.RUN).defaults
-    files = [path for default in defaults for path in tree.own("", default.config_path or "")]
+    files = [path for default in defaults.defaults for path in tree.own("", default.config_path or "")]
     found = {path: re.search(r"^trust\s*:", path.read_text(encoding="utf-8"), re.MULTILINE) for path in files}
     lines = [f"{path}:{match.string.count(chr(10), 0, match.start()) + 1}" for path, match in found.items() if match]
     what = "trust counts on the command line only, and here a file gives it."
@@ -205,12 +207,12 @@ def _key(word: str) -> str:
     return key if re.split(r"[./]", key)[0] in PARTS else ""
 
 
-def _chosen_anew(words: list[str], hydra: Hydra, name: str) -> list[str]:
+def _chosen_anew(words: list[str], loader: ConfigLoaderImpl, name: str) -> list[str]:
     """`+group=option` as `group=option` where the defaults list has the group already, which Hydra else refuses."""
     if not any(re.match(r"\+\w", word) for word in words):
         return words
     plain = [word for word in words if not word.startswith("+")]
-    taken = hydra.config_loader.compute_defaults_list(name, plain, RunMode.RUN).overrides.known_choices
+    taken = _defaults_list(loader, name, plain)[0].overrides.known_choices
     return [word[1:] if re.match(r"\+\w", word) and word[1:].split("=")[0] in taken else word for word in words]
 
 
@@ -242,19 +244,10 @@ def _leaves(node: DictConfig) -> dict[str, Any]:
     return found
 
 
-@functools.cache
-def _defaults() -> dict[str, Any]:
-    """Hydra's own node as it is when no file says anything of it."""
-    composed = _hydra(Tree.of(None)).compose_config(DEFAULT, [], RunMode.RUN, from_shell=False)
-    return _leaves(composed.hydra)
-
-
-def _changed(node: DictConfig) -> list[Problem]:
-    """What the user's files say of Hydra's node, but for what Hydra writes there itself."""
-    found, known = _leaves(node), _defaults()
-    own = re.compile(r"(overrides|runtime|job\.(override_dirname|config_name))(\.|$)")
-    keys = [key for key in found | known if found.get(key) != known.get(key) and not own.match(key)]
-    first = {key.split(".")[0]: f"hydra.{key}" for key in reversed(keys)}
+def _of_hydra(composed: DictConfig) -> list[Problem]:
+    """What the user's files say of Hydra's own config, which bptrain has not: one problem a key of it."""
+    keys = [key for key in _leaves(composed) if key.split(".")[0] == "hydra"]
+    first = {tuple(key.split(".")[:2]): key for key in reversed(keys)}
     return [Problem(key, "bptrain has no hydra node.", instead_of(key)) for key in first.values()]
 
 
@@ -275,6 +268,8 @@ def _explain(error: Exception, overrides: list[Override], chosen: list[Path]) ->
     cause = error.__cause__ or error
     if isinstance(error, RecursionError):
         return Problem(", ".join(map(str, chosen)), "takes in itself, or files that do.", "Look at the defaults.")
+    if found := re.search(r"'(hydra/[^'@]+)'", str(error)):
+        return Problem(f"'{found[1]}'", "bptrain has no hydra node.", instead_of(found[1]))
     if found := re.match(r"Could not override '([^'@]+/[^'@]+)'", str(error)):
         group, _, part = found[1].rpartition("/")
         names = [f"{group}={o.value()}" for o in overrides if o.key_or_group == group] or [f"the {group} chosen"]

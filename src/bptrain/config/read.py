@@ -9,7 +9,7 @@ import types
 import typing
 from typing import Any, Literal, Union, get_args, get_origin
 
-from bptrain.config.component import Component, components
+from bptrain.config.component import Component, component, components
 from bptrain.errors import Problem, RequestError, did_you_mean
 
 INVALID = object()
@@ -120,17 +120,17 @@ def _not_plain(value: Any, where: str) -> list[Problem]:
 
 def read_component(group: str, value: Any, where: str, problems: list[Problem]) -> Any:
     """A component of `group` from its name, or from a mapping with `name` and its settings."""
-    known = components(group)
     node = {"name": value} if isinstance(value, str) else value
     if not isinstance(node, dict) or not isinstance(node.get("name"), str):
-        problems.append(Problem(where, "must name one of these.", f"Known: {', '.join(sorted(known))}."))
+        problems.append(Problem(where, "must name one of these.", f"Known: {', '.join(components(group))}."))
         return INVALID
-    if node["name"] not in known:
-        problems.append(
-            Problem(join(where, "name"), f"there is no {group} '{node['name']}'.", did_you_mean(node["name"], known))
-        )
+    name = node["name"]
+    chosen = component(group, name)
+    if chosen is None:
+        said = f"there is no {group} '{name}'."
+        problems.append(Problem(join(where, "name"), said, did_you_mean(name, components(group))))
         return INVALID
-    return read(known[node["name"]], node, where, problems)
+    return read(chosen, node, where, problems)
 
 
 def _out_of_range(hint: Any, value: float, metadata: Any) -> str:
