@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import MISSING, dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from bptrain.config.component import setting
 from bptrain.data.dataset import Data
 from bptrain.errors import Problem, RequestError
 from bptrain.losses.loss import Loss
-from bptrain.models.custom import Custom
 from bptrain.models.model import Model
 from bptrain.optimizers.optimizer import Optimizer
 from bptrain.schedulers import Scheduler
+
+if TYPE_CHECKING:
+    from bptrain.models.custom import Custom
 
 TIME = re.compile(r"(\d+(?:\.\d+)?)(s|min)")
 UNTRUSTED = "is code of your own, and runs only when the command line trusts it."
@@ -61,6 +63,13 @@ class Fit:
     evaluate: int = setting(1, "epochs between evaluations on the validation part", minimum=1, unit="epochs")
     patience: int | None = setting(
         None, "stop after so many evaluations without a better monitored value", minimum=1, unit="evaluations"
+    )
+    engine: Literal["eager", "compiled", "auto"] = setting(
+        "eager",
+        "what makes a step: torch call by call, one compiled program, or whichever of them proves faster in this run",
+    )
+    deterministic: bool = setting(
+        False, "nothing that is measured decides: auto is eager, and torch uses its deterministic algorithms alone"
     )
     checkpoint: Checkpoint = setting(Checkpoint, "when the state is written to disk")
 
@@ -115,8 +124,10 @@ class Settings:
             problems.append(Problem("name", f"'{self.name}' can't be a folder.", cure))
         if not re.fullmatch(r"(cpu|auto|mps|cuda(:\d{1,3})?)", self.device):
             problems.append(Problem("device", f"there is no device '{self.device}'.", "Use cpu, cuda, mps or auto."))
-        if isinstance(self.model, Custom) and not self.model.trusted(self.trust):
-            cure = f"Add trust={self.model.module} to the command line if '{self.model.path}' may run here."
+        # By name, so that its module is imported only when it is chosen.
+        model = cast("Custom", self.model) if self.model.name == "custom" else None
+        if model and not model.trusted(self.trust):
+            cure = f"Add trust={model.module} to the command line if '{model.path}' may run here."
             problems.append(Problem("model.path", UNTRUSTED, cure))
         if problems:
             raise RequestError(problems)

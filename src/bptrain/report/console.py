@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bptrain.check.verdict import VERIFIED, failed
 from bptrain.files import Lines
 from bptrain.report.terminal import Terminal, number
-from bptrain.train.record import Checked, Evaluated, Record, Stepped
+from bptrain.train.record import Checked, Chosen, Evaluated, Record, Stepped
 from bptrain.train.run import Run
 
 PAUSE = 0.1  # seconds between two looks at the loss: each makes the device finish what it has begun
@@ -83,6 +83,9 @@ class Console:
                     self._epoch(run, record)
                 case Checked():
                     self.verdict(record)
+                case Chosen():
+                    engine = f"engine     {record.engine} from step {record.step + 1} on"
+                    self.terminal.print(f"{engine}: {escape(record.why)}")
             yield record
 
     def _epoch(self, run: Run, record: Evaluated) -> None:

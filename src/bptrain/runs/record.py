@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterable
 from contextlib import closing
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bptrain.check.verdict import ORDER
@@ -12,7 +13,7 @@ from bptrain.files import to_json
 from bptrain.runs.directory import RunDirectory
 from bptrain.runs.lock import lock
 from bptrain.train.checkpoint import checkpoint
-from bptrain.train.record import Checked, Evaluated, Finished, Record, Stepped
+from bptrain.train.record import Checked, Chosen, Evaluated, Finished, Record, Stepped
 from bptrain.train.run import Run
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def keep(run: Run, config: Config, directory: RunDirectory, records: Iterable[Re
     """
     start = time.perf_counter()
     directory.write_config(config, run.settings.name)
-    directory.write_json("lock.json", lock(config, run.settings, run.dataset.fingerprint, str(run.device)))
+    locked = lock(config, run.settings, run.dataset.fingerprint, str(run.device))
+    directory.write_json("lock.json", locked)
     summary: dict[str, Any] = {"status": "interrupted", "monitor": run.monitor, "mode": run.mode}
     rows, checkpoints = 0, _Checkpoints(run, directory)
 
@@ -50,6 +52,9 @@ def keep(run: Run, config: Config, directory: RunDirectory, records: Iterable[Re
                             certificate = record.report.to_json() | facts
                             summary["gradients"] = _verdict(certificate, summary.get("gradients"))
                             directory.write_json("gradients.json", certificate)
+                        case Chosen():
+                            locked |= {"engine": record.engine, "engine_chosen": asdict(record)}
+                            directory.write_json("lock.json", locked)
                         case Evaluated():
                             lr = record.lr
                             for part, scores in record.scores.items():

@@ -10,11 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from bptrain.data.dataset import Part
+from bptrain.train.record import Chosen
 from bptrain.train.state import State
 
 
 class Engine(Protocol):
-    """A step: takes the row indices of its batches, changes the state, returns the mean loss on the device."""
+    """A step: takes the row indices of its batches, changes the state, returns the mean loss on the device.
+
+    `chosen` says which engine it is where that has been decided while training.
+    """
+
+    chosen: Chosen | None
 
     def step(self, batches: Sequence[Tensor]) -> Tensor: ...
 
@@ -25,6 +31,8 @@ class Eager:
     Model and loss are run inside `casts`.
     """
 
+    chosen: Chosen | None = None
+
     def __init__(
         self,
         state: State,
@@ -33,7 +41,8 @@ class Eager:
         clip: float | None = None,
         casts: AbstractContextManager[object] | None = None,
     ) -> None:
-        self.model, self.optimizer, self.loss, self.clip = state.model, state.optimizer, loss, clip
+        self.state, self.loss, self.clip = state, loss, clip
+        self.model, self.optimizer = state.model, state.optimizer
         self.casts = casts or nullcontext()
         self.inputs, self.targets = part.inputs, part.targets
         self.parameters = [p for group in state.optimizer.param_groups for p in group["params"]]

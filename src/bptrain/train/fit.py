@@ -27,7 +27,7 @@ def fit(run: Run) -> Iterator[Record]:
     """
     settings, state = run.settings, run.state
     groups = state.optimizer.param_groups
-    early = ""
+    early, chosen = "", None
     while state.epoch < settings.fit.epochs and not early:
         total = torch.zeros((), device=run.device)
         steps = _steps(run, state.epoch)
@@ -48,6 +48,8 @@ def fit(run: Run) -> Iterator[Record]:
                 yield checked
                 if not checked.report.ok:
                     raise _wrong(checked)
+            if run.engine.chosen is not None and run.engine.chosen is not chosen:
+                yield (chosen := run.engine.chosen)
             yield Stepped(state.epoch + 1, state.step, sum(map(len, step)), loss, lr)
         state.epoch += 1
         early = getattr(state.optimizer, "stopped", "")  # those that search along lines know when they are done

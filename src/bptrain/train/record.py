@@ -40,6 +40,16 @@ class Stepped:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """The engine that makes the steps after `step` others, and why. `seconds` are what it was chosen by."""
+
+    step: int
+    engine: str
+    why: str
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Evaluated:
     """The end of an epoch with an evaluation: scores by part, 'train' holding the mean loss of the steps."""
 
@@ -60,4 +70,4 @@ class Finished:
     early: str  # why it stopped before fit.epochs, if it did
 
 
-Record = Checked | Stepped | Evaluated | Finished
+Record = Checked | Chosen | Stepped | Evaluated | Finished

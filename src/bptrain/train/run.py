@@ -18,6 +18,7 @@ from bptrain.metrics import Metric, Mode, chosen, monitored
 from bptrain.models.recurrent import Recurrent
 from bptrain.reference.draws import kept
 from bptrain.schedulers import Constant
+from bptrain.train.choice import Choosing
 from bptrain.train.engine import Eager, Engine, LineSearch
 from bptrain.train.precision import casts, dtype
 from bptrain.train.state import State
@@ -91,10 +92,27 @@ def build(settings: Settings) -> Run:
     schedule = settings.scheduler.build(optimizer, settings.fit.epochs * per_epoch, per_epoch)
     state = State(model, optimizer, schedule)
     inside = casts(settings.precision, device)
-    kind = LineSearch if settings.optimizer.closure else Eager
-    engine = kind(state, loss, parts["train"], settings.fit.clip, inside)
+    engine = _engine(settings, state, loss, parts["train"], inside, settings.fit.epochs * per_epoch)
     _forward_once(model, loss, parts["train"], settings.loss.output_shape(dataset))
     return Run(settings, dataset, loss, state, engine, metrics, monitor, mode, device, batch_size, inside)
+
+
+def _engine(
+    settings: Settings,
+    state: State,
+    loss: nn.Module,
+    part: Part,
+    inside: AbstractContextManager[object],
+    total_steps: int,
+) -> Engine:
+    fit = settings.fit
+    torch.use_deterministic_algorithms(fit.deterministic)
+    if settings.optimizer.closure:
+        return LineSearch(state, loss, part, fit.clip, inside)
+    eager = Eager(state, loss, part, fit.clip, inside)
+    if fit.engine == "eager" or (fit.engine == "auto" and fit.deterministic):
+        return eager
+    return Choosing(eager, total_steps, measuring=fit.engine == "auto")
 
 
 @contextmanager

@@ -1,0 +1,95 @@
+"""Choosing: the engine that is found while training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from bptrain.train.compiled import Compiled
+from bptrain.train.engine import Eager, Engine
+from bptrain.train.program import Untraceable
+from bptrain.train.record import Chosen
+
+WARM, MEASURED = 3, 20  # steps that are not timed, and the steps after them that are
+TRACING = 1.0  # seconds, about what it takes to trace a step, and to load it where it has been compiled before
+COMPILING = 30.0  # seconds, about what a compilation takes
+GAIN = 0.5  # share of a step's time that a program is expected to save: 0.4 to 0.7 on small networks
+
+
+class Choosing:
+    """Compiles the first step, and goes on eagerly where that can't be done.
+
+    When `measuring`, it begins eagerly, compiles if that promises to pay in what is left of `total_steps`, and goes on
+    with the faster of both. All steps count: they are those of the training.
+    """
+
+    def __init__(self, eager: Eager, total_steps: int, measuring: bool) -> None:
+        self.eager, self.total_steps, self.measuring = eager, total_steps, measuring
+        self.engine: Engine = eager
+        self.chosen: Chosen | None = None
+        self.compiled: Compiled | None = None
+        self.seconds: dict[str, float] = {}
+        self.times: list[float] = []
+
+    def step(self, batches: Sequence[Tensor]) -> Tensor:
+        if self.chosen is None and not self.measuring:
+            self._try(batches)
+            if self.compiled is not None:
+                self._choose(self.compiled, f"fit.engine=compiled, {self._cost()}")
+        if self.chosen is not None:
+            return self.engine.step(batches)
+        start = self._now()
+        loss = self.engine.step(batches)
+        self.times.append(self._now() - start)
+        if len(self.times) == WARM + MEASURED:
+            self._measured(median(self.times[WARM:]), batches)
+            self.times = []
+        return loss
+
+    def _measured(self, seconds: float, batches: Sequence[Tensor]) -> None:
+        """Decides what is next: with the time of an eager step, and later with that of a compiled one too."""
+        done = self.eager.state.step + 1
+        left = (self.total_steps - done) * self.seconds.get("eager", seconds)
+        if self.compiled is None:
+            self.seconds["eager"] = seconds
+            if left * GAIN < TRACING:
+                return self._choose(self.eager, f"the steps that are left take {left:.1f} s", 1)
+            return self._try(batches, left, 1)
+        self.seconds["compiled"] = seconds
+        figures = f"{seconds * 1e3:.2f} ms a step, eagerly {self.seconds['eager'] * 1e3:.2f} ms"
+        faster = self.compiled if seconds < self.seconds["eager"] else self.eager
+        return self._choose(faster, f"compiled it takes {figures}, {self._cost()}", 1)
+
+    def _try(self, batches: Sequence[Tensor], left: float | None = None, made: int = 0) -> None:
+        """Traces and compiles; where `left` seconds are not enough for that to pay, or it fails, eager is chosen."""
+        try:
+            compiled = Compiled(self.eager, batches)
+            cost = TRACING if compiled.program.path().exists() else COMPILING
+            if left is not None and left * GAIN < cost:
+                why = f"the steps that are left take {left:.0f} s, and compiling about {cost:.0f} s"
+                return self._choose(self.eager, why, made)
+            compiled.compile()
+        except Untraceable as error:
+            return self._choose(self.eager, f"it can't be compiled: {error}", made)
+        self.compiled = self.engine = compiled
+        self.seconds["compiling"] = compiled.program.seconds
+        return None
+
+    def _choose(self, engine: Engine, why: str, made: int = 0) -> None:
+        """`made` counts the step that has just been made, and is not in the state yet."""
+        self.engine, name = engine, "eager" if engine is self.eager else "compiled"
+        self.chosen = Chosen(self.eager.state.step + made, name, why, self.seconds)
+
+    def _cost(self) -> str:
+        assert self.compiled is not None
+        found = ", code found in torch's cache" if self.compiled.program.cached else ""
+        return f"{self.seconds['compiling']:.1f} s to compile{found}"
+
+    def _now(self) -> float:
+        if self.eager.inputs.device.type != "cpu":
+            torch.accelerator.synchronize()
+        return time.perf_counter()
