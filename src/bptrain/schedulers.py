@@ -33,8 +33,8 @@ class Schedule:
         """The rate of each parameter group in step 0, 1, ...; with a drop to come, as if it did not come."""
         return self.base
 
-    def step(self) -> None:
-        """To call after each step of the optimizer."""
+    def step(self, steps: int = 1) -> None:
+        """To call after each step of the optimizer, or after so many."""
 
     def evaluated(self, value: float) -> None:
         """To call after each evaluation with what is monitored, so signed that lower is better."""
@@ -68,8 +68,8 @@ class Varying(Schedule):
             else:  # a tensor, which a compiled step reads anew
                 group["lr"].fill_(rate)
 
-    def step(self) -> None:
-        self.steps += 1
+    def step(self, steps: int = 1) -> None:
+        self.steps += steps
         self.apply()
 
     def state_dict(self) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 from bptrain.cli.arguments import Arguments
 from bptrain.cli.torch_import import import_torch
 
@@ -34,6 +36,5 @@ def _sweep(arguments: Arguments) -> int:
         return 0
 
     import_torch()
-    from bptrain.sweep.serial import run_all
-
-    return run_all(trials, quiet=arguments.quiet)
+    executor = importlib.import_module(f"bptrain.sweep.{trials[0].settings.sweep.executor}")
+    return int(executor.run_all(trials, quiet=arguments.quiet))

@@ -87,6 +87,18 @@ class Check:
     strict: bool = setting(False, "a call that could not be verified counts as wrong")
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """How the trials of `-m` are run."""
+
+    executor: Literal["serial", "population"] = setting(
+        "serial", "one trial after the other; or those that differ in numbers alone together, as one program"
+    )
+    max_members: int | None = setting(
+        None, "trials that train together at the most; null for as many as fit into memory", minimum=2, unit="trials"
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """A whole run: `Settings` and the versions in its lock are all that a result depends on."""
@@ -116,6 +128,7 @@ class Settings:
     scheduler: Scheduler = setting(MISSING, "how the learning rate changes")
     fit: Fit = setting(Fit, "how long and in what portions to train")
     check: Check = setting(Check, "when gradients are verified")
+    sweep: Sweep = setting(Sweep, "how the trials of a sweep are run")
 
     def __post_init__(self) -> None:
         problems = []

@@ -33,6 +33,9 @@ class SweepConsole:
     ) -> None:
         self.bar.stop()
 
+    def say(self, line: str) -> None:
+        self.terminal.print(escape(line))
+
     def start(self, number: int, words: tuple[str, ...]) -> None:
         self.bar.update(self.task, description=escape(f"{number} {' '.join(words)}"))
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,20 +27,32 @@ def train(config: Config, settings: Settings, path: Path | None = None, quiet: b
     is on disk.
     """
     run = build(settings)
-    directory = RunDirectory(path) if path is not None else RunDirectory.create(settings.name)
+    records = job(run, config, fit(run), path, quiet)
+    while True:
+        try:
+            next(records)
+        except StopIteration as end:
+            return end.value
+
+
+def job(
+    run: Run, config: Config, records: Iterable[Record], path: Path | None = None, quiet: bool = False
+) -> Generator[Record, None, dict[str, Any]]:
+    """Passes the records of a run on, each after it is written and shown; returns its summary."""
+    directory = RunDirectory(path) if path is not None else RunDirectory.create(run.settings.name)
     files.make_directory(directory.path)
     with closing(directory.lines("train.log")) as log:
         console = Console(quiet, log)
-        headed = _headed(console, run, config)
+        headed = _headed(console, run, config, records)
         # Closed here, so that the summary is on disk when an interrupt goes on.
-        with console.live(run) as show, closing(keep(run, config, directory, headed)) as records:
-            deque(show(records), maxlen=0)
+        with console.live(run) as show, closing(keep(run, config, directory, headed)) as kept:
+            yield from show(kept)
         summary = directory.read_json("summary.json")
         console.closing(run, summary, directory.path)
     return summary
 
 
-def _headed(console: Console, run: Run, config: Config) -> Iterator[Record]:
+def _headed(console: Console, run: Run, config: Config, records: Iterable[Record]) -> Iterator[Record]:
     """The records of a run after its header, so that whatever fails is on record."""
     console.header(run, config.overrides)
-    yield from fit(run)
+    yield from records

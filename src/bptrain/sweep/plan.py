@@ -34,6 +34,8 @@ def plan(words: list[str], config_dir: str | None = None, config_name: str | Non
     if len(names) > 1:
         what = f"a sweep has one name, and this has {len(names)}, such as {' and '.join(sorted(names)[:2])}."
         problems[Problem("name", what, "Write one, such as name=sweep.")] = None
+    if len({trial.settings.sweep for trial in trials}) > 1:
+        problems[Problem("sweep", "is how all trials are run, and differs between them.", "Write one value.")] = None
     if problems:
         raise RequestError(list(problems))
     return trials

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from bptrain.reference.draws import kept
 from bptrain.train.engine import Eager
@@ -33,7 +33,7 @@ class Compiled:
         examples = [(eager.inputs[rows], eager.targets[rows]) for rows in batches]
         clip = eager.clip is not None
         self.step_of = Step(eager.model, eager.loss, self.update, examples, clip, eager.casts)
-        lasting = self.step_of.lasting(eager.optimizer)
+        lasting = tree_map(Tensor.detach, self.step_of.lasting(eager.optimizer))
         self.lasting = tree_leaves(lasting)
         with kept():
             passing = self._passing(batches)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -30,14 +30,14 @@ def fit(run: Run) -> Iterator[Record]:
     early, chosen = "", None
     while state.epoch < settings.fit.epochs and not early:
         total = torch.zeros((), device=run.device)
-        steps = _steps(run, state.epoch)
+        steps = steps_of(run, state.epoch)
         for step in steps:
             lr, checked = groups[0]["lr"], None
-            if _due(run):
-                checked = check(run, step)
+            if due(run, state.step):
+                checked = check(run, step, run.engine.step)
                 if checked.loss is None:
                     yield checked
-                    raise _wrong(checked) if checked.report.finite else _not_finite(state.step)
+                    raise fault(checked)
                 loss = checked.loss
             else:
                 loss = run.engine.step(step)
@@ -47,28 +47,43 @@ def fit(run: Run) -> Iterator[Record]:
             if checked is not None:
                 yield checked
                 if not checked.report.ok:
-                    raise _wrong(checked)
+                    raise fault(checked)
             if run.engine.chosen is not None and run.engine.chosen is not chosen:
                 yield (chosen := run.engine.chosen)
             yield Stepped(state.epoch + 1, state.step, sum(map(len, step)), loss, lr)
-        state.epoch += 1
-        early = getattr(state.optimizer, "stopped", "")  # those that search along lines know when they are done
-        if state.epoch % settings.fit.evaluate == 0 or state.epoch == settings.fit.epochs or early:
-            evaluated = _evaluate(run, (total / len(steps)).item(), lr)
-            if settings.fit.patience is not None and state.stale >= settings.fit.patience:
-                early = early or "no better value within fit.patience"
+        evaluated, early = end_epoch(run, total / len(steps), lr)
+        if evaluated is not None:
             yield evaluated
-    yield _test(run, early)
+    yield finish(run, early)
 
 
-def check(run: Run, step: list[Tensor]) -> Checked:
-    """Makes a step and compares it with the reference; training goes on as if it had not been compared."""
+def end_epoch(run: Run, train_loss: Tensor, lr: float) -> tuple[Evaluated | None, str]:
+    """Counts an epoch whose steps had that mean loss; the evaluation if one is due, and why training ends, if it does.
+
+    RunFailed when a loss is not finite.
+    """
+    settings, state = run.settings.fit, run.state
+    state.epoch += 1
+    early = getattr(state.optimizer, "stopped", "")  # those that search along lines know when they are done
+    if state.epoch % settings.evaluate and state.epoch != settings.epochs and not early:
+        return None, ""
+    evaluated = _evaluate(run, train_loss.item(), lr)
+    if settings.patience is not None and state.stale >= settings.patience:
+        early = early or "no better value within fit.patience"
+    return evaluated, early
+
+
+def check(run: Run, step: list[Tensor], make: Callable[[list[Tensor]], Tensor]) -> Checked:
+    """Has a step made by `make`, and compares it with the reference; training goes on as if it had not been compared.
+
+    `make` changes the run's state, and returns the loss.
+    """
     start = time.perf_counter()
     part, settings = run.dataset.parts["train"], run.settings
     made: list[Tensor] = []
 
     def take() -> Tensor:
-        made.append(run.engine.step(step))
+        made.append(make(step))
         return made[-1]
 
     report = check_step(
@@ -90,24 +105,23 @@ def check(run: Run, step: list[Tensor]) -> Checked:
     return Checked(run.state.step, seconds, report, rows, batch, made[0] if made else None)
 
 
-def _due(run: Run) -> bool:
-    """Whether the next step is one to check."""
-    settings, done = run.settings.check, run.state.step
-    return settings.enabled if done == 0 else settings.every is not None and done % settings.every == 0
+def due(run: Run, step: int) -> bool:
+    """Whether the step after `step` others is one to check."""
+    settings = run.settings.check
+    return settings.enabled if step == 0 else settings.every is not None and step % settings.every == 0
 
 
-def _wrong(checked: Checked) -> GradientsWrong:
-    return GradientsWrong((f"step {checked.step + 1}: " if checked.step else "") + checked.report.summary())
-
-
-def _not_finite(step: int) -> RunFailed:
-    """What to raise when the loss of the batch before `step` is not finite: before the first, no rate is to blame."""
+def fault(checked: Checked) -> GradientsWrong | RunFailed:
+    """What to raise for a check that is not fine. When a loss is not finite before step 1, no rate is to blame."""
+    step = checked.step
+    if checked.report.finite:
+        return GradientsWrong((f"step {step + 1}: " if step else "") + checked.report.summary())
     if step == 0:
         return RunFailed("the loss is not finite at the start: look at the data and model.init.")
     return RunFailed(f"step {step}: the loss is not finite: training diverged. {CURE}")
 
 
-def _steps(run: Run, epoch: int) -> list[list[Tensor]]:
+def steps_of(run: Run, epoch: int) -> list[list[Tensor]]:
     """The steps of an epoch, each a list of the batches that are accumulated in it."""
     fit = run.settings.fit
     order = permutation(len(run.dataset.parts["train"]), run.settings.seed, epoch)
@@ -127,7 +141,7 @@ def _evaluate(run: Run, train_loss: float, lr: float) -> Evaluated:
     return Evaluated(state.epoch, state.step, lr, scores, best)
 
 
-def _test(run: Run, early: str) -> Finished:
+def finish(run: Run, early: str) -> Finished:
     """Scores of the best weights on the test part; the state keeps the last ones."""
     state, scores = run.state, {}
     if "test" in run.dataset.parts and state.best is not None:

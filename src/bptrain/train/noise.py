@@ -13,24 +13,29 @@ from torch.overrides import TorchFunctionMode
 
 ELEMENTS = (F.dropout, torch.dropout, torch.dropout_)
 CHANNELS = (F.dropout1d, F.dropout2d, F.dropout3d)
+PLAIN = {"size", "dtype", "device"}  # arguments of torch.randn and torch.rand that are known here
 
 
 @dataclass(frozen=True)
 class Noise:
-    """One draw: a mask that is 1 / (1 - p) with probability 1 - p, else 0, or numbers from N(0, 1) or [0, 1)."""
+    """One draw: a mask that is 1 / (1 - p) with probability 1 - p, else 0, or numbers from N(0, 1) or [0, 1).
+
+    A mask lies in memory by its `stride`: it is drawn in that order.
+    """
 
     kind: Literal["mask", "normal", "uniform"]
     shape: tuple[int, ...]
     dtype: torch.dtype
     device: torch.device
     p: float = 0.0
+    stride: tuple[int, ...] = ()
 
     def draw(self, generator: torch.Generator | None = None) -> Tensor:
         """As torch's own functions draw it on a CPU, to the bit; None is torch's own generator."""
         if self.kind == "mask":
             if self.p == 1:
                 return torch.zeros(self.shape, dtype=self.dtype, device=self.device)
-            mask = torch.empty(self.shape, dtype=self.dtype, device=self.device)
+            mask = torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=self.device)
             return mask.bernoulli_(1 - self.p, generator=generator).div_(1 - self.p)
         function = torch.randn if self.kind == "normal" else torch.rand
         return function(self.shape, generator=generator, dtype=self.dtype, device=self.device)
@@ -49,7 +54,7 @@ class _Replaced(TorchFunctionMode):
         kwargs = kwargs or {}
         if function in ELEMENTS or function in CHANNELS:
             return self._dropped(function, *args, **kwargs)
-        if function in (torch.randn, torch.rand) and kwargs.get("generator") is None:
+        if function in (torch.randn, torch.rand) and {key for key in kwargs if kwargs[key] is not None} <= PLAIN:
             return self._drawn(function, args, kwargs)
         return function(*args, **kwargs)
 
@@ -58,11 +63,11 @@ class _Replaced(TorchFunctionMode):
     ) -> Tensor:
         if not other.get("train", training) or p == 0 or not input.numel():
             return input
-        kept = tuple(input.shape)
+        kept = torch.empty_like(input, device="meta")
         if function in CHANNELS:
-            dimensions = CHANNELS.index(function) + 1
-            kept = kept[: input.dim() - dimensions] + (1,) * dimensions
-        y = input * self.source(Noise("mask", kept, input.dtype, input.device, p))
+            apart = 1 if (function, input.dim()) in ((F.dropout1d, 2), (F.dropout3d, 4)) else 2  # no batch, or one
+            kept = torch.empty(*input.shape[:apart], *(1,) * (input.dim() - apart), device="meta")
+        y = input * self.source(Noise("mask", tuple(kept.shape), input.dtype, input.device, p, kept.stride()))
         return input.copy_(y) if inplace or function is torch.dropout_ else y
 
     def _drawn(self, function: Any, args: tuple, kwargs: dict[str, Any]) -> Tensor:

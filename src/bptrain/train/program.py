@@ -36,7 +36,7 @@ class Program:
         self.examples = list(examples)
         self.graph = _traced(function, self.examples)
         self.run: Callable[[list[Tensor]], list[Tensor]] = lambda tensors: self.graph(*tensors)
-        self.cached = False
+        self.cached = self.compiled = False
         self.seconds = time.perf_counter() - start
 
     def compile(self) -> Program:
@@ -51,6 +51,7 @@ class Program:
         except Exception as error:  # the compiler's own, of any kind
             raise Untraceable(_reason(error)) from error
         self.seconds += time.perf_counter() - start
+        self.compiled = True
         return self
 
     def path(self) -> Path:

@@ -30,14 +30,15 @@ class Snapshot:
 class State:
     """What training changes. The engine advances it, checkpoints write it, the check starts from it.
 
-    The generators belong to it too, but they are torch's own: dropout draws from there. The position in the
-    data order is (epoch, step), since the order is a function of seed and epoch. `score` is the best monitored
-    value so far, lower better, with its loss; `best` is the state at that time.
+    `generator` is what dropout draws from on a CPU: torch's own, those of which for other devices belong to the state
+    too. The position in the data order is (epoch, step), since the order is a function of seed and epoch. `score` is
+    the best monitored value so far, lower better, with its loss; `best` is the state at that time.
     """
 
     model: nn.Module
     optimizer: Optimizer
     schedule: Schedule
+    generator: torch.Generator = torch.default_generator
     epoch: int = 0
     step: int = 0
     score: tuple[float, float] = (math.inf, math.inf)
@@ -71,7 +72,7 @@ class State:
             "scheduler": self.schedule.state_dict(),
         }
         model = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-        generators = {"torch": torch.get_rng_state()}
+        generators = {"torch": self.generator.get_state()}
         if torch.cuda.is_initialized():
             generators |= {f"cuda:{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
         return Snapshot(model, tensors, generators, rest)

@@ -56,7 +56,8 @@ class Step:
     Calling it with tensors like those of Passing and Lasting returns the mean loss, and changes in place what
     lasts: parameters, gradients, buffers and the optimizer's state. Without an `update` it stops at the gradients.
     `examples` are inputs and targets of batches, on which it runs the network once to see what it draws at random,
-    and which parameters get a gradient; the network and torch's generators stay as they are.
+    and which parameters get a gradient; the network and torch's generators stay as they are. `activations` are the
+    bytes that it then keeps for the way back.
     """
 
     def __init__(
@@ -86,8 +87,15 @@ class Step:
             for batch in examples:
                 losses.append(self._loss(parameters | buffers, *batch))
 
-        with kept():
+        seen: dict[int, int] = {}
+
+        def pack(tensor: Tensor) -> Tensor:
+            seen[tensor.data_ptr()] = tensor.nbytes
+            return tensor
+
+        with kept(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             noise = collected(forward)
+        self.activations = sum(seen.values())
         gradients = torch.autograd.grad(torch.stack(losses).sum(), list(parameters.values()), allow_unused=True)
         self.trained = [name for name, g in zip(parameters, gradients, strict=True) if g is not None]
         self.buffers = [name for name, buffer in buffers.items() if buffer._version]
@@ -106,8 +114,8 @@ class Step:
                 w.grad = torch.zeros_like(w)
         states = [self.update.begin(optimizer, w) for w in trained] if self.update is not None else []
         gradients: list[Any] = [w.grad for w in trained]
-        buffers, others = ([named[name].detach() for name in names] for names in (self.buffers, self.others))
-        return Lasting([w.detach() for w in trained], gradients, buffers, others, states)
+        buffers, others = ([named[name] for name in names] for names in (self.buffers, self.others))
+        return Lasting(list(trained), gradients, buffers, others, states)
 
     def __call__(self, passing: Passing, lasting: Lasting) -> Tensor:
         named = dict(zip(self.others, lasting.others, strict=True))

@@ -1,0 +1,96 @@
+"""Member: a run as part of a population."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+
+from bptrain.train.noise import drawn
+from bptrain.train.order import batches, permutation
+from bptrain.train.program import Untraceable
+from bptrain.train.run import Run
+from bptrain.train.step import Step
+from bptrain.train.update import update_of
+
+
+class Member:
+    """A run that has been built, by the number that its records go under; torch's generator is where building left it.
+
+    Its dropout draws from a generator of its own, and gets the draws that the run alone would get. `offset` is where
+    its training part begins among those of all. Untraceable, with the reason, when it has to go alone.
+    """
+
+    def __init__(self, number: int, run: Run) -> None:
+        self.number, self.run, self.offset, self.running = number, run, 0, True
+        update = None if run.settings.optimizer.closure else update_of(run.state.optimizer)
+        if update is None:
+            raise Untraceable(
+                f"{run.settings.optimizer.name} has no step for stacked networks, or not with its options"
+            )
+        if run.device.type != "cpu":
+            raise Untraceable("populations are trained on a CPU")
+        self.update = update
+        run.state.generator = torch.Generator().set_state(torch.get_rng_state())
+        self.steps: dict[tuple[int, ...], Step] = {}
+        first = batches(self.order(0), run.batch_size, run.settings.fit.drop_last)[: run.settings.fit.accumulate]
+        self.sizes = tuple(map(len, first))
+        _, self.spec = tree_flatten(self.step(self.sizes).lasting(run.state.optimizer))
+
+    @property
+    def group(self) -> dict[str, Any]:
+        return self.run.state.optimizer.param_groups[0]
+
+    def order(self, epoch: int) -> Tensor:
+        """The rows of an epoch among those of all members (N,)."""
+        return permutation(len(self.run.dataset.parts["train"]), self.run.settings.seed, epoch) + self.offset
+
+    def step(self, sizes: tuple[int, ...]) -> Step:
+        """The step for batches of such sizes."""
+        if sizes not in self.steps:
+            part, run = self.run.dataset.parts["train"], self.run
+            examples = [(part.inputs[:size], part.targets[:size]) for size in sizes]
+            clips = run.settings.fit.clip is not None
+            self.steps[sizes] = Step(run.state.model, run.loss, self.update, examples, clips, run.casts)
+        return self.steps[sizes]
+
+    def tensors(self) -> list[Tensor]:
+        return tree_flatten(self.step(self.sizes).lasting(self.run.state.optimizer))[0]
+
+    @property
+    def activations(self) -> int:
+        """Bytes that its step keeps for the way back."""
+        return self.step(self.sizes).activations
+
+    def draw(self, sizes: tuple[int, ...]) -> list[Tensor]:
+        """What a step on batches of such sizes draws at random."""
+        return drawn(self.step(sizes).noise, self.run.state.generator)
+
+    def leave(self) -> None:
+        """It is through: its tensors become its own again."""
+        self.running = False
+        for tensor in self.tensors():
+            tensor.data = tensor.data.clone()
+
+    def kind(self) -> str:
+        """What members of a population have in common: all but numbers that are handed to its program."""
+        run, update = self.run, self.update
+        fit, part = run.settings.fit, run.dataset.parts["train"]
+        options: dict[str, Any] = asdict(run.settings.model)  # type: ignore[call-overload]
+        model = {key: _masked(key, value) for key, value in options.items()}
+        switches = {key: value for key, value in self.group.items() if isinstance(value, bool)}
+        common = (
+            (run.settings.model.name, model, run.settings.data, run.settings.loss),
+            (type(run.state.optimizer), update.slots, update.decays, switches),
+            (run.batch_size, fit.drop_last, fit.accumulate, fit.tbptt, fit.clip is None, fit.deterministic),
+            (run.settings.precision, run.settings.threads, run.settings.device),
+            [(tuple(x.shape), x.dtype) for x in (part.inputs, part.targets, *self.tensors())],
+        )
+        return repr(common)
+
+
+def _masked(key: str, value: Any) -> Any:
+    return "some" if key.endswith("dropout") and value else value
