@@ -34,23 +34,32 @@ class Choosing:
         self.compiled: Compiled | None = None
         self.seconds: dict[str, float] = {}
         self.times: list[float] = []
+        self.whole: Sequence[Tensor] = ()  # batches of the most rows so far, as the last of an epoch may have few
 
     def step(self, batches: Sequence[Tensor]) -> Tensor:
-        if self.chosen is None and not self.measuring:
-            self._try(batches)
-            if self.compiled is not None:
-                self._choose(self.compiled, f"fit.engine=compiled, {self._cost()}")
+        if self.chosen is None:
+            self.whole = max(self.whole, batches, key=lambda step: sum(map(len, step)))
+            self._at_once()
         if self.chosen is not None:
             return self.engine.step(batches)
         start = self._now()
         loss = self.engine.step(batches)
         self.times.append(self._now() - start)
         if len(self.times) == WARM + MEASURED:
-            self._measured(median(self.times[WARM:]), batches)
+            self._measured(median(self.times[WARM:]))
             self.times = []
         return loss
 
-    def _measured(self, seconds: float, batches: Sequence[Tensor]) -> None:
+    def _at_once(self) -> None:
+        """Decides what takes no measuring."""
+        if self.measuring and self.total_steps <= WARM + MEASURED:
+            self._choose(self.eager, f"the run has only {self.total_steps} steps")
+        elif not self.measuring:
+            self._try()
+            if self.compiled is not None:
+                self._choose(self.compiled, f"fit.engine=compiled, {self._cost()}")
+
+    def _measured(self, seconds: float) -> None:
         """Decides what is next: with the time of an eager step, and later with that of a compiled one too."""
         done = self.eager.state.step + 1
         left = (self.total_steps - done) * self.seconds.get("eager", seconds)
@@ -58,16 +67,16 @@ class Choosing:
             self.seconds["eager"] = seconds
             if left * GAIN < TRACING:
                 return self._choose(self.eager, f"the steps that are left take {left:.1f} s", 1)
-            return self._try(batches, left, 1)
+            return self._try(left, 1)
         self.seconds["compiled"] = seconds
         figures = f"{seconds * 1e3:.2f} ms a step, eagerly {self.seconds['eager'] * 1e3:.2f} ms"
         faster = self.compiled if seconds < self.seconds["eager"] else self.eager
         return self._choose(faster, f"compiled it takes {figures}, {self._cost()}", 1)
 
-    def _try(self, batches: Sequence[Tensor], left: float | None = None, made: int = 0) -> None:
+    def _try(self, left: float | None = None, made: int = 0) -> None:
         """Traces and compiles; where `left` seconds are not enough for that to pay, or it fails, eager is chosen."""
         try:
-            compiled = Compiled(self.eager, batches)
+            compiled = Compiled(self.eager, self.whole)
             cost = TRACING if compiled.program.path().exists() else COMPILING
             if left is not None and left * GAIN < cost:
                 why = f"the steps that are left take {left:.0f} s, and compiling about {cost:.0f} s"

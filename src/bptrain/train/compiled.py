@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from bptrain.reference.draws import kept
 from bptrain.train.engine import Eager
 from bptrain.train.noise import drawn
-from bptrain.train.program import Program
+from bptrain.train.program import Program, Untraceable
 from bptrain.train.record import Chosen
 from bptrain.train.step import Passing, Step, flat
 from bptrain.train.update import update_of
@@ -37,7 +37,10 @@ class Compiled:
         self.lasting = tree_leaves(lasting)
         with kept():
             passing = self._passing(batches)
-        self.program = Program(*flat(self.step_of, passing, lasting))
+        made = flat(self.step_of, passing, lasting)
+        self.program = Program(*made)
+        if Program(*made).path() != self.program.path():
+            raise Untraceable("traced twice it is not the same: something in it changes that is no tensor")
         self.kept = list(zip(eager.parameters, (w.grad for w in eager.parameters), strict=True))
         self.away = False  # whether an eager step has put other gradients in their place
 
@@ -62,5 +65,7 @@ class Compiled:
         eager, numbers = self.eager, []
         if self.update is not None:
             numbers = self.update.numbers(eager.optimizer.param_groups[0], eager.state.step + 1)
-        given = torch.tensor([*numbers, eager.clip or 0.0], dtype=self.lasting[0].dtype, device=eager.inputs.device)
+        smoothing = getattr(eager.loss, "label_smoothing", 0.0)
+        numbers = [*numbers, smoothing, eager.clip or 0.0]
+        given = torch.tensor(numbers, dtype=self.lasting[0].dtype, device=eager.inputs.device)
         return Passing(eager.inputs, eager.targets, list(batches), given, drawn(self.step_of.noise))

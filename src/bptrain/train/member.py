@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
+from bptrain.config.component import Component
 from bptrain.train.noise import drawn
 from bptrain.train.order import batches, permutation
 from bptrain.train.program import Untraceable
@@ -43,6 +43,10 @@ class Member:
     @property
     def group(self) -> dict[str, Any]:
         return self.run.state.optimizer.param_groups[0]
+
+    @property
+    def smoothing(self) -> float:
+        return float(getattr(self.run.settings.loss, "label_smoothing", 0.0))
 
     def order(self, epoch: int) -> Tensor:
         """The rows of an epoch among those of all members (N,)."""
@@ -79,11 +83,9 @@ class Member:
         """What members of a population have in common: all but numbers that are handed to its program."""
         run, update = self.run, self.update
         fit, part = run.settings.fit, run.dataset.parts["train"]
-        options: dict[str, Any] = asdict(run.settings.model)  # type: ignore[call-overload]
-        model = {key: _masked(key, value) for key, value in options.items()}
         switches = {key: value for key, value in self.group.items() if isinstance(value, bool)}
         common = (
-            (run.settings.model.name, model, run.settings.data, run.settings.loss),
+            (_masked(run.settings.model), run.settings.data, _masked(run.settings.loss)),
             (type(run.state.optimizer), update.slots, update.decays, switches),
             (run.batch_size, fit.drop_last, fit.accumulate, fit.tbptt, fit.clip is None, fit.deterministic),
             (run.settings.precision, run.settings.threads, run.settings.device),
@@ -92,5 +94,8 @@ class Member:
         return repr(common)
 
 
-def _masked(key: str, value: Any) -> Any:
-    return "some" if key.endswith("dropout") and value else value
+def _masked(component: Component) -> tuple[type, dict[str, Any]]:
+    """A component without its rates of dropout and label smoothing, but for whether there are any."""
+    options = vars(component)
+    shared = {key: value for key, value in options.items() if not key.endswith(("dropout", "label_smoothing"))}
+    return type(component), shared | {key: bool(value) for key, value in options.items() if key not in shared}

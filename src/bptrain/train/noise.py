@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,6 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from bptrain.reference.draws import kept
+from bptrain.train.program import Untraceable, draws
 
 ELEMENTS = (F.dropout, torch.dropout, torch.dropout_)
 CHANNELS = (F.dropout1d, F.dropout2d, F.dropout3d)
@@ -78,16 +83,36 @@ class _Replaced(TorchFunctionMode):
         return self.source(Noise(kind, tuple(size), dtype, device))
 
 
+class _Drawing(TorchDispatchMode):
+    """Counts the operators that draw random numbers, by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if name := draws(operator):
+            self.names[name] += 1
+        return operator(*args, **(kwargs or {}))
+
+
 def collected(function: Callable[[], Any]) -> list[Noise]:
-    """What `function` draws, in that order; it is called, and torch's generators move as they do."""
+    """What `function` draws, in that order; it is called, and torch's generators move as they do.
+
+    Untraceable where it draws in another way too.
+    """
     found: list[Noise] = []
 
     def source(noise: Noise) -> Tensor:
         found.append(noise)
         return noise.draw()
 
-    with _Replaced(source):
+    with _Drawing() as all_of_it, _Replaced(source):
         function()
+    with kept(), _Drawing() as known:
+        drawn(found)
+    for name in all_of_it.names - known.names:
+        raise Untraceable(f"it draws random numbers by {name}, which can't be handed to it")
     return found
 
 

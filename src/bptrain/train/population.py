@@ -16,7 +16,7 @@ from torch.func import vmap
 from torch.utils._pytree import tree_unflatten
 
 from bptrain.errors import BptrainError
-from bptrain.train.choice import COMPILING, GAIN, MEASURED, TRACING, WARM
+from bptrain.train.choice import COMPILING, GAIN, TRACING
 from bptrain.train.fit import check, due, end_epoch, fault, finish
 from bptrain.train.member import Member
 from bptrain.train.order import batches
@@ -24,24 +24,33 @@ from bptrain.train.program import Program, Untraceable
 from bptrain.train.record import Chosen, Record, Stepped
 from bptrain.train.step import Lasting, Passing, flat
 
+WARM, CALLS = 2, 6  # calls of a program that are not timed, and all before it is decided whether to compile it
 PAUSE = 1.0  # seconds after which members hear of their steps, though the epoch goes on
 Event = tuple[Member, Record | BptrainError]
 Told = Iterator[Event]
 Rows = list[Tensor]  # of each batch of a step, the rows of each seat (seats, B)
 
 
+Programs = dict[tuple[int, int, tuple[int, ...]], Program]  # by seats, rows of data, and sizes of the batches
+
+
 class Population:
     """Members whose tensors have the same shapes, in an epoch each the same one.
 
     `inputs` and `targets` are the training parts of all, one after the other. A member that is through leaves its
-    seat; the program goes on with the seat, and is made anew when half of them are empty.
+    seat; the program goes on with the seat, and one for fewer is made when half of them are empty. `programs` are those
+    that populations of the same kind have made before, and is added to; so many `share` them, this one counted.
     """
 
-    def __init__(self, members: Sequence[Member], inputs: Tensor, targets: Tensor) -> None:
+    def __init__(
+        self, members: Sequence[Member], inputs: Tensor, targets: Tensor, programs: Programs, share: int = 1
+    ) -> None:
+        self.share = share
         self.members, self.inputs, self.targets = list(members), inputs, targets
+        self.programs = programs
         self.fixed = members[0].run.settings.fit.deterministic  # nothing that is measured decides
-        self.chosen: Chosen | None = None
         self._stack()
+        self.chosen: Chosen | None = Chosen(0, "population", f"{self.size} networks stacked", {})
 
     def _stack(self) -> None:
         """Seats the members; their tensors become parts of the stacked ones."""
@@ -52,8 +61,7 @@ class Population:
         for seat, tensors in enumerate(each):
             for tensor, stacked in zip(tensors, self.tensors, strict=True):
                 tensor.data = stacked[seat]
-        self.programs: dict[tuple[int, ...], Program] = {}
-        self.times: list[float] = []
+        self.times: dict[tuple[int, ...], list[float]] = {}
 
     def fit(self) -> Told:
         """As `bptrain.train.fit` of each member; an error is the end of one, and touches no other."""
@@ -134,7 +142,7 @@ class Population:
         return [cut[i : i + fit.accumulate] for i in range(0, len(cut), fit.accumulate)]
 
     def _numbers(self, steps: int) -> Tensor:
-        """The numbers of the update in the steps to come, and the norms to clip to (steps, seats, n)."""
+        """The numbers of the steps to come, those of each as in Passing (steps, seats, n)."""
         taken = {member.number: member for member in self.members}
         seated = [taken.get(number, self.members[0]) for number in self.seats]
         first = seated[0].run.state.step
@@ -142,23 +150,25 @@ class Population:
         group = {key: _column([m.group[key] for m in seated]) for key in seated[0].group if key != "params"}
         group["lr"] = torch.tensor(rates, dtype=torch.float64)  # (steps, seats)
         count = torch.arange(first + 1, first + steps + 1, dtype=torch.float64)[:, None]
+        smoothing = _column([m.smoothing for m in seated])
         clip = _column([m.run.settings.fit.clip or 0.0 for m in seated])
-        numbers = [*seated[0].update.numbers(group, count), clip]
+        numbers = [*seated[0].update.numbers(group, count), smoothing, clip]
         return torch.stack([n.expand(steps, self.size) for n in numbers], -1).to(self.tensors[0].dtype)
 
     def _make(self, rows: Rows, numbers: Tensor, step: int) -> Tensor:
         """Makes a step of all; the mean losses (seats,)."""
         sizes = tuple(r.shape[1] for r in rows)
         noise = self._noise(sizes)
-        program = self.programs.get(sizes) or self._trace(
-            sizes, Passing(self.inputs, self.targets, rows, numbers, noise)
-        )
+        program = self.programs.get((self.size, len(self.inputs), sizes))
+        if program is None:
+            program = self._trace(sizes, Passing(self.inputs, self.targets, rows, numbers, noise))
         start = time.perf_counter()
         (losses,) = program.run([self.inputs, self.targets, *rows, numbers, *noise, *self.tensors])
-        if program is next(iter(self.programs.values())) and not program.compiled and not self.fixed:
-            self.times.append(time.perf_counter() - start)
-            if len(self.times) == WARM + MEASURED:
-                self._compile(program, median(self.times[WARM:]), step)
+        times = self.times.setdefault(sizes, [])
+        if len(times) < CALLS and not program.compiled and not self.fixed:
+            times.append(time.perf_counter() - start)
+            if len(times) == CALLS:
+                self._compile(program, sizes, median(times[WARM:]), step)
         return losses
 
     def _noise(self, sizes: tuple[int, ...]) -> list[Tensor]:
@@ -171,21 +181,23 @@ class Population:
         step, spec = self.members[0].step(sizes), self.members[0].spec
         each = vmap(step, (Passing(None, None, 0, 0, 0), Lasting(0, 0, 0, 0, 0)))  # type: ignore[arg-type]
         program = Program(*flat(each, passing, tree_unflatten(self.tensors, spec)))
-        self.programs[sizes] = program
+        self.programs[self.size, len(self.inputs), sizes] = program
         return program
 
-    def _compile(self, program: Program, seconds: float, step: int) -> None:
-        """Has the program of whole batches compiled where that pays in the steps that are left."""
-        left = (max(m.run.total_steps for m in self.members) - step) * seconds
-        cost = TRACING if program.path().exists() else COMPILING
-        why = f"{self.size} networks stacked, {seconds / self.size * 1e3:.3f} ms a step and network"
-        if left * GAIN >= cost:
-            try:
-                program.compile()
-                why += f" before it was compiled in {program.seconds:.1f} s"
-            except Untraceable as error:
-                why += f"; it can't be compiled: {error}"
-        self.chosen = Chosen(step + 1, "population", why, {"uncompiled": seconds, "compiling": program.seconds})
+    def _compile(self, program: Program, sizes: tuple[int, ...], seconds: float, step: int) -> None:
+        """Has a program compiled where that pays in the calls that are left, here and in populations to come."""
+        run, whole = max((m.run for m in self.members), key=lambda run: run.total_steps), self.members[0].sizes
+        calls = run.total_steps if sizes == whole else run.settings.fit.epochs
+        left = calls * self.share * seconds * (1 - step / run.total_steps)
+        if left * GAIN < TRACING or left * GAIN < (TRACING if program.path().exists() else COMPILING):
+            return
+        try:
+            program.compile()
+            how = f"compiled in {program.seconds:.1f} s"
+        except Untraceable as error:
+            how = f"that can't be compiled: {error}"
+        figures = {"uncompiled": seconds / self.size, "compiling": program.seconds}
+        self.chosen = Chosen(step + 1, "population", f"{self.size} networks stacked, {how}", figures)
 
     def _check(self, checked: list[Member], rows: Rows, numbers: Tensor) -> Generator[Event, None, Tensor]:
         """Makes a step of all, and compares that of some with the reference; the mean losses (seats,)."""

@@ -8,13 +8,17 @@ https://docs.pytorch.org/docs/stable/torch.compiler_aot_inductor.html
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import tempfile
 import time
+import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import Tensor, fx
@@ -23,6 +27,22 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 class Untraceable(Exception):
     """A function is no straight list of calls, or this machine can't compile it; says why in one line."""
+
+
+OUTSIDE = tuple(str(Path(file).parent) + os.sep for file in (torch.__file__, os.__file__, __file__))  # no model's
+DATA = (
+    "data-dependent",
+    "DataDependent",
+    "DynamicOutputShape",
+    "doesn't have storage",
+    "unallocated storage",
+    ".item()",
+)
+PLAINER = {  # what an error of torch's says, and what that means
+    "setup_context": "its torch.autograd.Function has no setup_context",
+    "would mutate a captured Tensor": "its forward pass changes a tensor that is no buffer, or does it by .data",
+    "InvalidCxxCompiler": "there is no C++ compiler; install g++, or name one in CXX",
+} | dict.fromkeys(DATA, "what it computes depends on values of its inputs")
 
 
 class Program:
@@ -42,30 +62,36 @@ class Program:
     def compile(self) -> Program:
         """From now on it runs as machine code, for as many threads as torch has now. Untraceable if that fails."""
         start, path = time.perf_counter(), self.path()
-        self.cached = path.exists()
         try:
-            if not self.cached:
-                _compile(self.graph, self.examples, path)
             with _silent():
-                self.run = torch._inductor.aoti_load_package(str(path)).loader.run
+                found = _loaded(path)
+                self.cached = found is not None
+                if found is None:
+                    _compile(self.graph, self.examples, path)
+                    found = _loaded(path)
         except Exception as error:  # the compiler's own, of any kind
-            raise Untraceable(_reason(error)) from error
+            raise Untraceable(reason(error)) from error
+        if found is None:
+            raise Untraceable(f"{path} can't be loaded")
+        self.run = found
         self.seconds += time.perf_counter() - start
         self.compiled = True
         return self
 
     def path(self) -> Path:
         """Where its machine code lies, in torch's own cache: TORCHINDUCTOR_CACHE_DIR moves it."""
-        from torch._inductor.runtime.cache_dir_utils import cache_dir
+        from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
         digest = hashlib.sha256()
         for tensor in self.examples:
             digest.update(f"{tensor.dtype} {tuple(tensor.shape)} {tensor.stride()} {tensor.device}\n".encode())
-        capability = torch.backends.cpu.get_cpu_capability()
-        digest.update(f"{torch.__version__} {capability} {torch.get_num_threads()}\n{self.graph.code}".encode())
+        machine = (torch.__version__, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads())
+        digest.update(f"{machine} {torch.are_deterministic_algorithms_enabled()}\n{self.graph.code}".encode())
         for name, constant in sorted(_constants(self.graph).items()):
-            digest.update(name.encode() + constant.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-        return Path(cache_dir()) / "bptrain" / f"{digest.hexdigest()}.pt2"
+            digest.update(f"{name} {constant.dtype} {tuple(constant.shape)}\n".encode())
+            digest.update(constant.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+        folder = os.environ.get("TORCHINDUCTOR_CACHE_DIR") or default_cache_dir()
+        return Path(folder).absolute() / "bptrain" / f"{digest.hexdigest()}.pt2"
 
 
 def _traced(function: Callable[..., list[Tensor]], examples: list[Tensor]) -> fx.GraphModule:
@@ -73,10 +99,10 @@ def _traced(function: Callable[..., list[Tensor]], examples: list[Tensor]) -> fx
         with _silent():
             graph = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(*examples)
     except Exception as error:  # a module of the user's own can fail in any way
-        raise Untraceable(_reason(error)) from error
+        raise Untraceable(reason(error) + place(error)) from error
     for node in graph.graph.nodes:
-        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
-            raise Untraceable(f"{node.target} draws random numbers inside the model")
+        if name := draws(node.target):
+            raise Untraceable(f"it draws random numbers by {name}, which can't be handed to it")
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return graph
@@ -85,10 +111,26 @@ def _traced(function: Callable[..., list[Tensor]], examples: list[Tensor]) -> fx
 def _compile(graph: fx.GraphModule, examples: list[Tensor], path: Path) -> None:
     """Writes the package as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder, _silent(), torch.no_grad():
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder, torch.no_grad():
         exported = torch.export.export(graph, tuple(examples), strict=False)
-        made = torch._inductor.aoti_compile_and_package(exported, package_path=f"{folder}/program.pt2")
+        made = torch._inductor.aoti_compile_and_package(
+            exported,
+            package_path=f"{folder}/program.pt2",
+            inductor_configs={"aot_inductor.metadata": {"bptrain": path.stem}},
+        )
         os.replace(made, path)
+
+
+def _loaded(path: Path) -> Callable[[list[Tensor]], list[Tensor]] | None:
+    """What runs the machine code of a package; None where there is none, or it is torn, or another program's."""
+    try:
+        with ZipFile(path) as package:
+            if package.testzip() is not None:
+                return None
+        loader = torch._inductor.aoti_load_package(str(path)).loader
+    except (OSError, BadZipFile, RuntimeError):
+        return None
+    return loader.run if loader.get_metadata().get("bptrain") == path.stem else None
 
 
 def _constants(graph: fx.GraphModule) -> dict[str, Tensor]:
@@ -97,12 +139,33 @@ def _constants(graph: fx.GraphModule) -> dict[str, Tensor]:
     return {name: value for name, value in found.items() if isinstance(value, Tensor)}
 
 
-def _reason(error: Exception) -> str:
-    """The first line that says something."""
-    lines: list[Any] = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{lines[0][:200] if lines else 'it failed'} ({type(error).__name__})"
+def draws(operator: Any) -> str:
+    """The name of an operator that draws random numbers; nothing for others."""
+    seeded = torch.Tag.nondeterministic_seeded in getattr(operator, "tags", ())
+    return operator._schema.name.removeprefix("aten::").rstrip("_") if seeded else ""
 
 
-def _silent() -> Any:
-    """torch's own warnings about its own insides are none of the user's."""
-    return warnings.catch_warnings(action="ignore")
+def reason(error: Exception) -> str:
+    """One line on why, in plain words where it is known."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = f"{lines[0][:200] if lines else 'it failed'} ({type(error).__name__})"
+    text = f"{type(error).__name__} {error}"
+    return next((words for sign, words in PLAINER.items() if sign in text), said)
+
+
+def place(error: Exception) -> str:
+    """The line of the model where it failed, in brackets; nothing where none was running."""
+    own = [at for at in traceback.extract_tb(error.__traceback__) if not at.filename.startswith(OUTSIDE)]
+    return f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """torch's own warnings and messages about its own insides are none of the user's."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(before)

@@ -14,6 +14,10 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from bptrain.reference.draws import kept
 from bptrain.train.noise import Noise, collected, given
+from bptrain.train.program import Untraceable, place, reason
+from bptrain.train.recurrence import Unrolled
+from bptrain.train.smoothing import Smoothed
+from bptrain.train.traceable import traceable
 from bptrain.train.update import Update
 
 
@@ -29,8 +33,8 @@ class Lasting(NamedTuple):
 
 
 class Passing(NamedTuple):
-    """What is new in each step: the `rows` of each batch, the numbers of the update with the norm to clip to as the
-    last (n,), and what the network draws at random."""
+    """What is new in each step: the `rows` of each batch, the numbers of the update, the share of label
+    smoothing and the norm to clip to (n,), and what the network draws at random."""
 
     inputs: Tensor
     targets: Tensor
@@ -57,7 +61,7 @@ class Step:
     lasts: parameters, gradients, buffers and the optimizer's state. Without an `update` it stops at the gradients.
     `examples` are inputs and targets of batches, on which it runs the network once to see what it draws at random,
     and which parameters get a gradient; the network and torch's generators stay as they are. `activations` are the
-    bytes that it then keeps for the way back.
+    bytes that it then keeps for the way back. Untraceable where that would not do what the network does.
     """
 
     def __init__(
@@ -79,13 +83,15 @@ class Step:
 
     def _watch(self, examples: Sequence[tuple[Tensor, Tensor]]) -> list[Noise]:
         """What is drawn at random. Notes the parameters that get a gradient, and the buffers that are changed."""
-        parameters = {name: p for name, p in self.objective.named_parameters() if p.requires_grad}
+        named = self.objective.named_parameters()
+        copies = {name: p.detach().clone().requires_grad_(p.requires_grad) for name, p in named}
+        parameters = {name: p for name, p in copies.items() if p.requires_grad}
         buffers = {name: buffer.clone() for name, buffer in self.objective.named_buffers()}
-        losses: list[Tensor] = []
+        tensors, losses = copies | buffers, []
 
         def forward() -> None:
             for batch in examples:
-                losses.append(self._loss(parameters | buffers, *batch))
+                losses.append(self._loss(tensors, *batch))
 
         seen: dict[int, int] = {}
 
@@ -93,16 +99,25 @@ class Step:
             seen[tensor.data_ptr()] = tensor.nbytes
             return tensor
 
-        with kept(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            noise = collected(forward)
+        saved = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+        try:
+            with kept(), saved, traceable(self.objective.model):
+                noise = collected(forward)
+            gradients = torch.autograd.grad(torch.stack(losses).sum(), list(parameters.values()), allow_unused=True)
+        except Untraceable:
+            raise
+        except Exception as error:  # a module of the user's own can fail in any way
+            raise Untraceable(reason(error) + place(error)) from error
+        for name, buffer in buffers.items():
+            if tensors[name] is not buffer:
+                raise Untraceable(f"its forward pass replaces the buffer {name.removeprefix('model.')}, not its values")
         self.activations = sum(seen.values())
-        gradients = torch.autograd.grad(torch.stack(losses).sum(), list(parameters.values()), allow_unused=True)
         self.trained = [name for name, g in zip(parameters, gradients, strict=True) if g is not None]
         self.buffers = [name for name, buffer in buffers.items() if buffer._version]
         return noise
 
-    def _loss(self, tensors: dict[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
-        with self.casts:
+    def _loss(self, tensors: dict[str, Tensor], inputs: Tensor, targets: Tensor, smoothing: Any = None) -> Tensor:
+        with self.casts, Unrolled(), Smoothed(smoothing):
             return functional_call(self.objective, tensors, (inputs, targets))
 
     def lasting(self, optimizer: Optimizer) -> Lasting:
@@ -121,12 +136,13 @@ class Step:
         named = dict(zip(self.others, lasting.others, strict=True))
         total = sum(map(len, passing.rows))
         inputs, targets = passing.inputs, passing.targets
+        *numbers, smoothing, clip = passing.numbers.unbind()
 
         def mean(trained: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
             buffers = [buffer.clone() for buffer in lasting.buffers]  # a transform must not change what it captures
             tensors = named | dict(zip((*self.trained, *self.buffers), (*trained, *buffers), strict=True))
             with given(passing.noise):
-                losses = [self._loss(tensors, inputs[rows], targets[rows]) for rows in passing.rows]
+                losses = [self._loss(tensors, inputs[rows], targets[rows], smoothing) for rows in passing.rows]
             if len(losses) == 1:
                 return losses[0], buffers
             shares = [y * (len(rows) / total) for y, rows in zip(losses, passing.rows, strict=True)]
@@ -136,14 +152,13 @@ class Step:
         with torch.no_grad():
             for buffer, new in zip(lasting.buffers, buffers, strict=True):
                 buffer.copy_(new)
-            numbers = passing.numbers.unbind()
             if self.clip:
                 norm = torch.stack([g.norm() for g in gradients]).norm()
-                gradients = [g * (numbers[-1] / (norm + 1e-6)).clamp(max=1) for g in gradients]
+                gradients = [g * (clip / (norm + 1e-6)).clamp(max=1) for g in gradients]
             for mine, g in zip(lasting.gradients, gradients, strict=True):
                 mine.copy_(g)
             for w, g, state in zip(lasting.trained, gradients, lasting.states, strict=False):
-                self.update.apply(w, g, state, numbers[:-1])  # type: ignore[union-attr]
+                self.update.apply(w, g, state, numbers)  # type: ignore[union-attr]
         return loss.detach()
 
 

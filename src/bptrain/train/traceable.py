@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from bptrain.train.program import Untraceable
 
+VIEWS = ("_flat_weights", "_flat_weight_refs")  # in which recurrent networks of torch keep their parameters once more
 PLAIN = (int, float, complex, str, bytes, type(None))
 
 
@@ -24,7 +25,7 @@ class _Unpacked(TorchFunctionMode):
     def __torch_function__(
         self, function: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if function is torch._VF._pack_padded_sequence:  # type: ignore[attr-defined]
+        if function is torch._VF._pack_padded_sequence:
             raise Untraceable("it packs sequences by their lengths, which are values of its inputs")
         return function(*args, **(kwargs or {}))
 
@@ -60,7 +61,7 @@ def traceable(network: nn.Module) -> Iterator[None]:
 
 
 def _marks(module: nn.Module) -> set[tuple[str, Any]]:
-    return {(key, _mark(value)) for key, value in vars(module).items()}
+    return {(key, _mark(value)) for key, value in vars(module).items() if key not in VIEWS}
 
 
 def _mark(value: Any, deep: bool = True) -> Any:
