@@ -147,3 +147,8 @@ def test_portions_of_rows_may_be_joined():
     whole, rows = chain(), ragged()
     twice = Chain(whole.emissions, *(torch.cat([score, score]) for score in whole[1:]))
     assert torch.equal(log_partition(twice, rows), log_partition(whole, rows))
+
+
+def test_scores_of_no_chain_are_refused_and_the_model_that_gives_one_is_named():
+    with pytest.raises(TypeError, match="model=crf"):
+        ChainLikelihood()(torch.randn(3, 5, TAGS), torch.zeros(3, 5, dtype=torch.long))

@@ -10,6 +10,7 @@ from bptrain.check.gradients import check_gradients
 from bptrain.config.compose import compose, settings_of
 from bptrain.config.read import read_component
 from bptrain.errors import RequestError, RunFailed
+from bptrain.models.autoencoder import Autoencoder
 from bptrain.models.custom import Custom
 from bptrain.models.gp import GaussianProcess
 from bptrain.models.kernel import RBF, Constant, Linear, Matern, Periodic, Product, RationalQuadratic, Sum, White
@@ -170,7 +171,9 @@ REFUSED = [
     (lambda: GaussianProcess().build((3,), 2), "model: predicts one number 2 columns model=mlp"),
     (lambda: GaussianProcess(RBF((1.0, 2.0))).build((3,), 1), "model.kernel: length 2 entries 3 inputs"),
     (lambda: Sum(()), "model.kernel.parts: nothing"),
-    (lambda: GaussianProcess(features=Custom("os:system")), "model.features: custom"),
+    (lambda: GaussianProcess(features=Custom("os:system")), "model.features: can't be custom"),
+    (lambda: GaussianProcess(features=GaussianProcess()), "model.features: can't be gp"),
+    (lambda: GaussianProcess(features=Autoencoder()), "model.features: can't be autoencoder"),
     (lambda: build(settings_of(compose([*FIT, "model=mlp"]))), "loss: covariance model=gp"),
     (lambda: build(settings_of(compose([*FIT, "loss=mse"]))), "model: gives a tuple"),
 ]

@@ -41,19 +41,29 @@ class Stochastic:
         return rule is not None and rule.shifts
 
     def around(self, call: Call, evaluation: Evaluation) -> Pull:
-        """The call's way back with a relative error in each gradient that enters, and where the call's kernel
-        cancels an error of the size of these in each that leaves."""
+        """The call's way back with a relative error in each gradient that enters, and in those that leave an error of
+        the size of these where the call's kernel cancels, of its partial sums where it adds terms in order."""
         rule, unit = rule_for(call.function), roundoff(self.recording.dtype_of(call))
         cancels = rule is not None and rule.cancels
 
         def pull(dy: dict[int, Tensor]) -> dict[int, tuple[str, Tensor | None]]:
             found = evaluation.pull({p: g * (1 + self._noise(g, unit)) for p, g in dy.items()})
+            if rule is not None and rule.in_order:
+                found = {p: self._added_in_order(n, g, dy[0], unit) for p, (n, g) in found.items()}
             if not cancels:
                 return found
             size = max((g.abs().max().item() for g in dy.values() if g.numel()), default=0.0)
             return {p: (n, g if g is None else g + size * self._noise(g, unit)) for p, (n, g) in found.items()}
 
         return pull
+
+    def _added_in_order(self, name: str, gradient: Tensor | None, dy: Tensor, unit: float) -> tuple[str, Tensor | None]:
+        """A bias' gradient (O,), sum of dy (B, O, *P): each of its partial sums is rounded, in float32 or better."""
+        if name != "bias" or gradient is None or dy.dim() < 3 or dy.shape[1] != len(gradient):
+            return name, gradient
+        sums = dy.transpose(0, 1).flatten(1).cumsum(1)  # (O, B P)
+        unit = min(unit, roundoff(torch.float32)) / 2
+        return name, gradient + (sums * self._noise(sums, unit)).sum(1)
 
     def _noise(self, like: Tensor, unit: float) -> Tensor:
         """Up to 2 units either way for each element."""

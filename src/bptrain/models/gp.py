@@ -36,8 +36,12 @@ class GaussianProcess(Model, name="gp"):
     width: int = setting(2, "numbers that this network gives", minimum=1, maximum=WIDEST)
 
     def __post_init__(self) -> None:
-        if isinstance(self.features, Custom):  # whose code needs trust, which is given to the model alone
-            raise RequestError(Problem("model.features", "can't be a custom network.", "Write {name: mlp}, say."))
+        if self.features is None:
+            return
+        # The code of a custom network needs trust, which is given to the model alone.
+        if isinstance(self.features, Custom | GaussianProcess) or "regression" not in self.features.tasks:
+            what = f"can't be {self.features.name}: a kernel takes numbers that a network makes of its inputs."
+            raise RequestError(Problem("model.features", what, "Write {name: mlp}, say."))
 
     def network(self, dataset: Dataset, outputs: int) -> nn.Module:
         rows = len(dataset.parts["train"])

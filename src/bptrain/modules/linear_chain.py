@@ -101,8 +101,13 @@ class LinearChain(nn.Module):
 
 
 class ChainLikelihood(nn.Module):
-    """The mean over the rows of -log p(y | x) = log Z(x) - s(x, y); tags that are IGNORED come after the end."""
+    """The mean over the rows of -log p(y | x) = log Z(x) - s(x, y); tags that are IGNORED come after the end.
+
+    TypeError for an output that is no Chain.
+    """
 
     def forward(self, chain: Chain, tags: Tensor) -> Tensor:
+        if isinstance(chain, Tensor):
+            raise TypeError("loss=crf needs scores of a chain, as model=crf gives them")
         chain, there = Chain(*chain), tags != IGNORED
         return (log_partition(chain, there) - path_score(chain, tags, there)).mean()

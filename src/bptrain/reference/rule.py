@@ -76,6 +76,7 @@ class Rule:
     `complex` says that the rule holds for complex tensors too. torch's gradient of a complex z = a + i b is
     dz = dL/da + i dL/db, so that y = c z gives dz = conj(c) dy, and y = conj(z) gives dz = conj(dy).
     `shifts` says that torch subtracts from the input something of its size, a mean: the input's rounding counts.
+    `in_order` says that torch adds up the bias' gradient, the sum of dy (B, O, *P) over all axes but O, term by term.
     """
 
     functions: ClassVar[tuple[Callable, ...]] = ()
@@ -83,6 +84,7 @@ class Rule:
     inexact: ClassVar[float] = 0.0
     cancels: ClassVar[bool] = False
     shifts: ClassVar[bool] = False
+    in_order: ClassVar[bool] = False
     complex: ClassVar[bool] = False
 
     def __init_subclass__(
@@ -92,10 +94,11 @@ class Rule:
         inexact: float = 0.0,
         cancels: bool = False,
         shifts: bool = False,
+        in_order: bool = False,
         complex: bool | None = None,  # None: as its base
     ) -> None:
         cls.functions = tuple(functions)
-        cls.random, cls.inexact, cls.cancels, cls.shifts = random, inexact, cancels, shifts
+        cls.random, cls.inexact, cls.cancels, cls.shifts, cls.in_order = random, inexact, cancels, shifts, in_order
         if complex is not None:
             cls.complex = complex
         for function in cls.functions:

@@ -38,7 +38,7 @@ def _padding(padding: str | int | Sizes, kernel: Sizes, dilation: Sizes) -> tupl
     return zeros, zeros
 
 
-class Convolution(Rule, functions=[F.conv1d, F.conv2d, F.conv3d]):
+class Convolution(Rule, functions=[F.conv1d, F.conv2d, F.conv3d], in_order=True):
     """y = x * w + b (a cross-correlation: the kernel is not flipped), x ([B,] I, *S), w (O, I / groups, *K), b (O).
 
     Derivation. With z the padded x, s the stride and d the dilation, place p of output channel o is
