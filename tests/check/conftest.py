@@ -33,7 +33,7 @@ def run_of():
 def said(batches):
     def said(run, given=batches):
         """What the check of a step says that is wrong."""
-        report = check(run, given).report
+        report = check(run, given, run.engine.step).report
         assert report.verdict == WRONG
         with pytest.raises(GradientsWrong):
             report.raise_if_wrong()

@@ -110,7 +110,7 @@ def test_a_fault_of_an_engine_is_named(run_of, said, engine, overrides, words):
 
 def test_gradients_of_the_step_before_that_were_kept_are_named(batches, run_of, said):
     run = run_of("fit.clip=0.5", engine=Keeping)
-    assert check(run, batches).report.verdict == VERIFIED
+    assert check(run, batches, run.engine.step).report.verdict == VERIFIED
     assert "the gradients of the step before were kept" in said(run, [torch.arange(7)])
 
 
@@ -135,4 +135,4 @@ def test_a_margin_that_the_clip_factor_forgets_shows_where_the_gradient_is_small
     small.loss = small.engine.loss = Small()
     assert "the clip factor, which is" in said(small)
     large = run_of("fit.clip=1e-2", engine=Marginless)
-    assert check(large, batches).report.verdict == VERIFIED
+    assert check(large, batches, large.engine.step).report.verdict == VERIFIED

@@ -132,7 +132,8 @@ def grouped(run_of, engine=None):
 
 
 def test_the_rate_of_another_group_is_named(batches, run_of, said):
-    report = check(grouped(run_of), batches).report
+    run = grouped(run_of)
+    report = check(run, batches, run.engine.step).report
     assert report.verdict == VERIFIED
     assert "2 learning rates" in report.summary()
     words = said(grouped(run_of, Swapped))
@@ -150,7 +151,7 @@ class Partly(Eager):
 
 def test_a_group_that_is_left_out_of_the_schedule_is_named_alone(batches, run_of, said):
     run = grouped(run_of, Partly)
-    assert check(run, batches).report.verdict == VERIFIED
+    assert check(run, batches, run.engine.step).report.verdict == VERIFIED
     run.state.schedule.step()
     run.state.step += 1
     words = said(run)
@@ -174,12 +175,13 @@ def test_a_resume_that_forgets_the_schedule_is_found(batches, run_of, said):
 
     whole = resumed("optimizer", "schedule")
     for _ in range(3):
-        assert check(whole, batches).report.verdict == VERIFIED
+        assert check(whole, batches, whole.engine.step).report.verdict == VERIFIED
         whole.state.schedule.step()
         whole.state.step += 1
     assert "group 0 in step 4 is 0.1, and 0.05 is due: the base, without the schedule" in said(resumed())
     again = resumed("optimizer")
-    assert check(again, batches).report.verdict == VERIFIED  # the optimizer has the rate of this step, ...
+    # The optimizer has the rate of this step, ...
+    assert check(again, batches, again.engine.step).report.verdict == VERIFIED
     again.state.schedule.step()
     again.state.step += 1
     assert "group 0 in step 5 is 0.09330127019, and 0.025 is due." in said(again)  # ... but nobody that of the next
@@ -213,14 +215,15 @@ def test_a_rate_kept_in_a_float32_tensor_may_be_rounded_and_no_more(batches, run
         run.state.optimizer.param_groups[0]["lr"] = torch.tensor(0.3 * factor)
         return run
 
-    assert check(kept(1), batches).report.verdict == VERIFIED
+    run = kept(1)
+    assert check(run, batches, run.engine.step).report.verdict == VERIFIED
     assert "the learning rate of group 0" in said(kept(1 + 1e-6))
 
 
 def test_the_certificate_has_the_rates(batches, run_of):
     run = run_of(*COSINE)
     run.state.step = 2
-    (rate,) = json.loads(json.dumps(check(run, batches).report.to_json(), allow_nan=False))["rates"]
+    (rate,) = json.loads(json.dumps(check(run, batches, run.engine.step).report.to_json(), allow_nan=False))["rates"]
     assert (rate["group"], rate["step"], rate["used"], rate["verdict"]) == (0, 2, 0.1, "wrong")
     assert (rate["due"], rate["error"]) == (pytest.approx(0.075), pytest.approx(1 / 3))
     assert rate["fault"] == "the base, without the schedule"

@@ -56,7 +56,7 @@ def run_with(run_of):
 def test_statistics_that_the_recomputation_updates_again_are_torchs_contract(batches, run_with, reentrant, momentum):
     run = run_with(Net(reentrant, momentum=momentum))
     for step in range(1, 4):
-        report = check(run, batches).report
+        report = check(run, batches, run.engine.step).report
         assert report.ok
         assert report.verdict == CONTRACT
         again = [name for name, error in report.buffers.items() if error.verdict == CONTRACT]
@@ -71,7 +71,8 @@ def test_statistics_that_the_recomputation_updates_again_are_torchs_contract(bat
 @pytest.mark.parametrize("reentrant", [False, True])
 @pytest.mark.parametrize("apart", [False, True])
 def test_one_module_used_twice_is_updated_again_in_the_order_of_its_recomputation(batches, run_with, reentrant, apart):
-    report = check(run_with(Net(reentrant, uses=2, apart=apart)), batches).report
+    run = run_with(Net(reentrant, uses=2, apart=apart))
+    report = check(run, batches, run.engine.step).report
     assert report.verdict == CONTRACT
     assert report.buffers["norm.num_batches_tracked"].verdict == CONTRACT
 
@@ -79,7 +80,7 @@ def test_one_module_used_twice_is_updated_again_in_the_order_of_its_recomputatio
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_each_evaluation_of_a_closure_recomputes(batches, run_with, reentrant):
     run = run_with(Net(reentrant), LineSearch, torch.optim.LBFGS)
-    assert check(run, batches).report.verdict == CONTRACT
+    assert check(run, batches, run.engine.step).report.verdict == CONTRACT
     assert run.state.model.norm.num_batches_tracked > 8
 
 
@@ -131,7 +132,8 @@ class Biased(nn.BatchNorm1d):
 
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_statistics_that_an_engine_keeps_to_one_update_are_verified(run_with, reentrant):
-    report = check(run_with(Net(reentrant), Restoring), [torch.arange(16)]).report
+    run = run_with(Net(reentrant), Restoring)
+    report = check(run, [torch.arange(16)], run.engine.step).report
     assert report.verdict == VERIFIED
 
 

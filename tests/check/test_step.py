@@ -40,7 +40,7 @@ def test_an_optimizer_that_calls_the_step_of_its_base_makes_one_step(batches, ru
     run = run_of(*TANH, "optimizer=lbfgs" if base is torch.optim.LBFGS else "optimizer=sgd")
     base(run.state.model.parameters())  # torch hooks the step of a class when it makes the first of it
     run.engine.optimizer = run.state.optimizer = Derived(run.state.model.parameters(), lr=run.settings.optimizer.lr)
-    report = check(run, batches).report
+    report = check(run, batches, run.engine.step).report
     assert report.verdict == VERIFIED
     assert len(report.buffers) == 3
 
@@ -95,7 +95,7 @@ def test_a_buffer_that_the_engine_leaves_stale_is_named(batches, run_of, said):
         if engine is Stale:
             assert "buffers passes" in said(run)
         else:
-            assert check(run, batches).report.verdict == VERIFIED
+            assert check(run, batches, run.engine.step).report.verdict == VERIFIED
             assert run.state.model.passes == len(batches)
 
 
@@ -104,7 +104,7 @@ def test_running_statistics_are_followed_over_several_batches_and_steps(batches,
     run = run_of(*TANH, "optimizer=sgd")
     run.state.model.get_submodule("layers.0.norm").momentum = momentum
     for _ in range(3):
-        report = check(run, batches).report
+        report = check(run, batches, run.engine.step).report
         assert report.verdict == VERIFIED
         assert len(report.buffers) == 3
 
@@ -136,7 +136,8 @@ def test_each_evaluation_of_a_closure_is_compared(batches, run_of, said):
         def _forget(self):
             pass
 
-    report = check(run_of(*CLOSURE), batches).report
+    run = run_of(*CLOSURE)
+    report = check(run, batches, run.engine.step).report
     assert report.verdict == VERIFIED
     assert len(report.buffers) == 3
     assert "the gradients of layers.0.linear.weight" in said(run_of(*CLOSURE, engine=Late))
@@ -146,7 +147,7 @@ def test_each_evaluation_of_a_closure_is_compared(batches, run_of, said):
 
 def test_a_line_search_is_judged_where_rounding_could_have_gone_another_way(run_of):
     run = run_of("optimizer=lbfgs", "optimizer.line_search_fn=strong_wolfe", "seed=1")
-    verdicts = [check(run, [torch.arange(96)]).report.update.verdict for _ in range(4)]
+    verdicts = [check(run, [torch.arange(96)], run.engine.step).report.update.verdict for _ in range(4)]
     assert verdicts == [VERIFIED] * 4
 
 
@@ -154,13 +155,13 @@ def test_a_line_search_whose_way_rounding_decides_is_told_and_not_accused(run_of
     """Where the loss stands still to the last digit, rounding multiplies by more than the reruns of it show."""
     words = ["optimizer=lbfgs", "optimizer.line_search_fn=strong_wolfe"]
     run, rows = run_of(*words, "seed=10"), [torch.arange(98)]
-    reports = [check(run, rows).report for _ in range(5)]
+    reports = [check(run, rows, run.engine.step).report for _ in range(5)]
     assert all(report.ok for report in reports)
     report = reports[4]
     assert report.update.verdict == UNVERIFIED
     assert "evaluations goes; fewer (max_iter=5) can be compared." in report.summary()
     run = run_of(*words, "seed=10", "optimizer.max_iter=5")
-    assert [check(run, rows).report.verdict for _ in range(8)] == [VERIFIED] * 8
+    assert [check(run, rows, run.engine.step).report.verdict for _ in range(8)] == [VERIFIED] * 8
 
 
 def test_an_update_with_a_closure_that_is_wrong_is_named(run_of, said):
@@ -188,7 +189,7 @@ def test_an_update_with_a_closure_that_is_wrong_is_named(run_of, said):
 def test_right_steps_are_verified(batches, run_of, optimizer, precision):
     run = run_of(*optimizer, f"precision={precision}", "fit.clip=0.3", "model.dropout=0.2", *TANH)
     for _ in range(3):
-        report = check(run, batches).report
+        report = check(run, batches, run.engine.step).report
         assert report.verdict == VERIFIED, report
         assert report.update.verdict == VERIFIED
         assert len(report.stepped.parameters) == 5
@@ -199,7 +200,7 @@ def test_right_steps_are_verified(batches, run_of, optimizer, precision):
 
 def test_gradients_that_autocast_adds_up_in_bf16_are_judged_as_they_are(batches, run_of):
     run = run_of("data=digits", "model=gru", "model.hidden=9", "precision=bf16")
-    report = check(run, batches).report
+    report = check(run, batches, run.engine.step).report
     assert report.verdict == VERIFIED
     assert max(error.error for error in report.stepped.parameters.values()) < 1e-6
 
@@ -216,7 +217,8 @@ def test_a_wrong_scale_of_a_thousandth_is_seen_under_bf16(run_of, said):
 
 
 def test_with_a_part_of_the_rows_the_update_alone_is_compared_and_the_rest_is_said(batches, run_of):
-    report = check(run_of("check.rows=4"), batches).report
+    run = run_of("check.rows=4")
+    report = check(run, batches, run.engine.step).report
     assert report.verdict == VERIFIED
     assert (report.loss, report.stepped, report.buffers) == (None, None, {})
     assert report.update.entries
@@ -234,7 +236,7 @@ def test_an_optimizer_whose_update_is_not_known_is_said_to_be_unverified(batches
 
     run = run_of()
     run.engine.optimizer = run.state.optimizer = Own(run.state.model.parameters())
-    report = check(run, batches).report
+    report = check(run, batches, run.engine.step).report
     assert report.verdict == UNVERIFIED
     assert "no update is written for Own" in report.summary()
 
@@ -243,7 +245,7 @@ def test_a_wrong_gradient_is_found_before_the_step_is_made(batches, run_of):
     run = run_of()
     run.state.model.head.register_full_backward_hook(lambda module, into, out: (into[0] * 1.01,))
     before = [parameter.clone() for parameter in run.state.model.parameters()]
-    checked = check(run, batches)
+    checked = check(run, batches, run.engine.step)
     assert checked.loss is None
     assert "Gradients are wrong" in checked.report.summary()
     assert all(map(torch.equal, before, run.state.model.parameters()))

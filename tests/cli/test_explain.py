@@ -93,6 +93,16 @@ def test_input_true_shows_the_gradient_with_respect_to_the_input_as_a_picture(ca
     np.testing.assert_array_equal(values(first["gradients"], "dinput"), step["input"]["gradient"])
 
 
+def test_json_of_too_many_numbers_is_refused_before_any_is_printed(capsys):
+    large = ["data=iris", "model.sizes=[800,600]"]  # five times 480,000 weights and gradients
+    for words, cure in ((large, "Write rows=2, or a smaller model"), ([*large, "rows=2"], "Write a smaller model")):
+        assert main(["explain", *words, "--format", "json"]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert f"takes 2,000,000 at the most. {cure}; text and html give" in err
+        assert "weight (600, 800) from" in told(capsys, *words)
+
+
 def test_html_is_a_page_without_scripts_and_with_all_text_escaped(capsys):
     page = told(capsys, *TINY, "rows=2", "--format", "html")
     assert page.startswith("<!DOCTYPE html>")
@@ -112,6 +122,7 @@ def test_an_optimizer_that_searches_along_a_line_says_so(capsys):
     [
         (["rows=0"], "rows: is '0'"),
         (["rows=many"], "rows: is 'many'"),
+        (["rows=33"], "rows: the first batch has 32. Write rows=32 or fewer."),
         (["input=perhaps"], "input: is 'perhaps'"),
         (["rows=1", "model.norm=batch"], "rows: the model can't take 1"),
         (["--format", "xml"], "--format"),

@@ -106,7 +106,11 @@ def test_in_anomaly_detection_the_target_must_be_the_window():
 
 REFUSED = [
     (lambda: Autoencoder("convolutional").build((5,), 0), "model signals images (5,) model.kind=dense"),
-    (lambda: Autoencoder("recurrent").build((1, 5, 5), 0), "model signals (1, 5, 5) model.kind=dense"),
+    (
+        lambda: Autoencoder("recurrent").build((1, 5, 5), 0),
+        "signals (1, 5, 5) model.kind=convolutional model.kind=dense",
+    ),
+    (lambda: Autoencoder("recurrent").build((5,), 0), "model signals (5,). model.kind=dense fits."),
     (lambda: Autoencoder(kernel=4), "model.kernel 4 odd"),
 ]
 

@@ -60,6 +60,11 @@ def test_without_a_test_part_there_is_no_row_for_it(capsys):
     assert alone[0][1:] == ["loss"]
 
 
+def test_one_step_is_no_steps(capsys):
+    assert re.search(r"^1 step in \d", said(capsys, "optimizer=gd", "fit.epochs=1"), re.MULTILINE)
+    assert re.search(r"^2 steps in \d", said(capsys, "optimizer=gd"), re.MULTILINE)
+
+
 def test_a_check_of_a_share_of_the_batch_says_so(capsys):
     part = r"^Gradients verified: .* s on 10 of 64 rows$"
     for verb in ([], ["check"]):

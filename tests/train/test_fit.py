@@ -224,7 +224,7 @@ def test_a_value_that_is_no_number_is_never_the_best():
 def test_a_loss_that_is_not_finite_before_the_first_step_is_not_blamed_on_the_rate():
     run = build(settings_of(compose(SMALL)))
     run.dataset.parts["train"].inputs.fill_(math.nan)
-    with pytest.raises(RunFailed, match=r"not finite at the start: look at the data and model.init"):
+    with pytest.raises(RunFailed, match=r"not finite at the start: look at the data and the settings of the model"):
         list(fit(run))
 
 

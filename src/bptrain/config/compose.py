@@ -21,7 +21,7 @@ from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, OmegaConf
 
 from bptrain.config.component import GROUPS
-from bptrain.config.preset_file import faults
+from bptrain.config.preset_file import faults, left_over
 from bptrain.config.read import INVALID, MISSING, read, show
 from bptrain.config.settings import UNTRUSTED, Settings
 from bptrain.config.tree import Tree
@@ -37,12 +37,14 @@ class Config:
     """A composed config: as Hydra gives it, and with every interpolation resolved.
 
     `trust` is what the command line says of it. It stands in neither form, so that no file can bring it back.
+    `presets` are the files that may set any key.
     """
 
     overrides: tuple[str, ...]
     text: str
     resolved: dict[str, Any]
     trust: Any = ()
+    presets: tuple[Path, ...] = ()
 
     def show(self, resolve: bool) -> str:
         """The config as YAML. RequestError when it is wrong, but for what must still be given or trusted."""
@@ -95,7 +97,9 @@ def compose(words: list[str], config_dir: str | None = None, config_name: str | 
         raise RequestError(problems or _explain(error, parsed, chosen)) from error
     if problems:
         raise RequestError(problems + _others(resolved, trust, dropped, tree))
-    return Config(tuple(words), text, resolved, trust)  # type: ignore[arg-type]
+    anywhere = [default.config_path or "" for default in defaults.defaults if not default.package]
+    presets = [path for name in anywhere for path in tree.file(name)]
+    return Config(tuple(words), text, resolved, trust, tuple(presets))  # type: ignore[arg-type]
 
 
 def _loader(tree: Tree) -> ConfigLoaderImpl:
@@ -127,7 +131,8 @@ def settings_of(config: Config) -> Settings:
     problems: list[Problem] = []
     settings = _read(config.resolved, config.trust, problems)
     if problems or settings is INVALID:
-        raise RequestError(problems)
+        said = {word.lstrip("+").partition("=")[0] for word in config.overrides}
+        raise RequestError([p if p.where in said else left_over(p, config.presets) for p in problems])
     return settings
 
 

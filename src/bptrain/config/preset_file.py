@@ -1,22 +1,27 @@
-"""A YAML file of the user's: what keeps Hydra from reading it as it is meant, said with the file's name."""
+"""A YAML file that a config is composed from: what is wrong with it, said with the file's name."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from bptrain.config.component import GROUPS
+from bptrain.config.read import NO_KEY
 from bptrain.errors import Problem
 
 PACKAGE = "# @package _global_"
 
 
 def faults(path: Path, preset: bool) -> list[Problem]:
-    """What is wrong with a file; a `preset` changes any group. What is no YAML is left for Hydra to say."""
+    """What keeps Hydra from reading a file as it is meant; a `preset` changes any group.
+
+    What is no YAML is left for Hydra to say.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         value = yaml.safe_load(text)
@@ -36,6 +41,18 @@ def faults(path: Path, preset: bool) -> list[Problem]:
     if preset and value and not re.match(r"\s*#\s*@package\s", text):
         found.append(Problem(f"{path}:1", "a preset says here where its keys go.", f"Line 1 must be {PACKAGE}"))
     return found
+
+
+def left_over(problem: Problem, paths: Sequence[Path]) -> Problem:
+    """The problem with the file whose key it is, where a part that was chosen has no such key and a preset sets it."""
+    for path in paths if problem.what.startswith(NO_KEY) else ():
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for key in problem.where.split("."):
+            value = value.get(key, NO_KEY) if isinstance(value, dict) else NO_KEY
+        if value != NO_KEY:
+            what = f"{problem.what.removesuffix('.')}, and {path} sets it."
+            return Problem(problem.where, what, f"Add ~{problem.where} to the command line. {problem.instead}")
+    return problem
 
 
 def _taken_in(path: Path, defaults: list[Any], preset: bool) -> list[Problem]:

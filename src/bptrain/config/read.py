@@ -14,6 +14,7 @@ from bptrain.errors import Problem, RequestError, did_you_mean
 
 INVALID = object()
 MISSING = "is missing."
+NO_KEY = "is not a key of"
 LARGEST = 2**31 - 1  # of integers whose field names no maximum
 
 
@@ -30,7 +31,7 @@ def read(cls: type, value: Any, where: str, problems: list[Problem]) -> Any:
     before = len(problems)
     for key in value:
         if key not in known:
-            problems.append(Problem(join(where, key), f"is not a key of {owner}.", did_you_mean(str(key), known)))
+            problems.append(Problem(join(where, key), f"{NO_KEY} {owner}.", did_you_mean(str(key), known)))
     settings = {}
     for name, field in fields.items():
         if name in value and value[name] != "???":  # how Hydra writes a value that must be given

@@ -47,6 +47,10 @@ class Tree:
         """The file of an option if it is the user's, as a list of one or none."""
         return [path for root in self.roots[:-1] if (path := root / group / f"{option}.yaml").is_file()]
 
+    def file(self, path: str) -> list[Path]:
+        """The file that Hydra calls 'model/mlp', say, as a list of one or none."""
+        return [file for root in self.roots if (file := root / f"{path.removesuffix('.yaml')}.yaml").is_file()][:1]
+
     def options(self, group: str = "") -> list[str]:
         """The options of a group; without one, the configs that can be started from."""
         return sorted({path.stem for root in self.roots for path in (root / group).glob("*.yaml")})

@@ -62,8 +62,8 @@ def _ratio(part: Tensor, whole: Tensor) -> Tensor:
 
 METRICS = (
     Metric("rmse", ("anomaly",), "min", rmse),
-    Metric("f1", ("anomaly",), "max", f1),
-    Metric("precision", ("anomaly",), "max", precision),
-    Metric("recall", ("anomaly",), "max", recall),
-    Metric("located", ("anomaly",), "max", located),
+    Metric("f1", ("anomaly",), "max", f1, finds=True),
+    Metric("precision", ("anomaly",), "max", precision, finds=True),
+    Metric("recall", ("anomaly",), "max", recall, finds=True),
+    Metric("located", ("anomaly",), "max", located, finds=True),
 )

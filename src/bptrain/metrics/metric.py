@@ -32,3 +32,4 @@ class Metric:
     compute: Callable[[Any, Tensor, Dataset], Tensor]
     default: bool = True  # whether it is computed without being asked for
     of: Literal["predictions", "outputs"] = "predictions"  # outputs: as the loss gets them
+    finds: bool = False  # whether it says how well anomalies are found, and nothing where there is none

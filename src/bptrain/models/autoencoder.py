@@ -122,7 +122,8 @@ class Autoencoder(Model, name="autoencoder"):
 
         if len(shape) != 2:
             what = f"kind=recurrent needs signals (channels, length), not inputs of {shape}."
-            raise RequestError(Problem("model", what, "model.kind=dense fits."))
+            cure = "model.kind=convolutional and model.kind=dense fit." if len(shape) == 3 else "model.kind=dense fits."
+            raise RequestError(Problem("model", what, cure))
         channels, steps = shape
         reads = SequenceEncoder(channels, self.hidden)
         encoder = nn.Sequential(OrderedDict(states=reads, code=nn.Linear(self.hidden, width)))

@@ -140,8 +140,9 @@ class Console:
         if table.rows:
             self.terminal.print(table)
         early = f", stopped early: {summary['stopped_early']}" if summary.get("stopped_early") else ""
+        steps = f"{summary['steps']:,} step{'' if summary['steps'] == 1 else 's'}"
         self.terminal.print(
-            f"{summary['steps']:,} steps in {summary['seconds']:.1f} s ({summary['samples_per_second']:,.0f} samples/s)"
+            f"{steps} in {summary['seconds']:.1f} s ({summary['samples_per_second']:,.0f} samples/s)"
             f"{early}; best epoch {best.get('epoch')}; seed {run.settings.seed}"
         )
         self.terminal.print(f"run        {escape(str(path))}")

@@ -11,18 +11,28 @@ from rich.markup import escape
 from rich.text import Text
 from torch import Tensor
 
+from bptrain.errors import Problem, RequestError
 from bptrain.files import to_json
 from bptrain.report.terminal import number
 from bptrain.train.explanation import Explained, Explanation, Value
 
 SMALL = 24  # elements that are shown; of more the shape and the range
+MOST = 2_000_000  # numbers in JSON
 WIDTH = 120  # of a page
 SHADES = " ░▒▓█"  # of a picture, from nothing to the largest
 
 
 def show(explanation: Explanation, format: Literal["text", "html", "json"] | str, picture: bool = False) -> None:
-    """Prints it to stdout. `picture` adds the gradient of the loss with respect to the input."""
+    """Prints it to stdout. `picture` adds the gradient of the loss with respect to the input.
+
+    RequestError for JSON of too many numbers, before anything is printed.
+    """
     if format == "json":
+        count = _count(explanation)
+        if count > MOST:
+            what = f"json has every number of the step, here {count:,}, and takes {MOST:,} at the most."
+            fewer = "Write rows=2, or a smaller model" if explanation.rows > 2 else "Write a smaller model"
+            raise RequestError(Problem("--format", what, f"{fewer}; text and html give large tensors by their range."))
         print(to_json(_plain(explanation, picture), indent=2))
         return
     if format == "text":
@@ -131,6 +141,14 @@ def _planes(x: Tensor) -> list[Tensor]:
 
 def _shade(share: float) -> str:
     return SHADES[min(len(SHADES) - 1, round(share * (len(SHADES) - 1)))]
+
+
+def _count(step: Explanation) -> int:
+    """The numbers of a step, but for the input and its gradient, which its calls have, too."""
+    lists = [values for c in step.calls for values in (c.inputs, c.outputs, c.received, c.gradients)]
+    tensors = [value.tensor for values in lists for value in values]
+    tensors += [tensor for p in step.parameters for tensor in (p.old, p.gradient, p.new)]
+    return sum(tensor.numel() for tensor in tensors if tensor is not None)
 
 
 def _plain(step: Explanation, picture: bool) -> dict[str, Any]:

@@ -89,11 +89,14 @@ class Explanation:
 def explain(run: Run, rows: int | None = None) -> Explanation:
     """The first step of a run, on its first batch or so many rows of it; the run stays as it is.
 
-    RequestError when the model can't take so few.
+    RequestError when the batch has fewer, or the model can't take so few.
     """
     part, settings, model = run.dataset.parts["train"], run.settings, run.state.model
     order = permutation(len(part), settings.seed, 0).to(run.device)
-    batch = batches(order, run.batch_size, settings.fit.drop_last)[0][:rows]
+    batch = batches(order, run.batch_size, settings.fit.drop_last)[0]
+    if rows is not None and rows > len(batch):
+        raise RequestError(Problem("rows", f"the first batch has {len(batch)}.", f"Write rows={len(batch)} or fewer."))
+    batch = batch[:rows]
     inputs, targets = part.inputs[batch], part.targets[batch]
     try:
         recording = record(model, (inputs,), targets, run.loss, torch.float64, settings.seed, Draws.now())

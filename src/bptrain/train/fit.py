@@ -117,7 +117,7 @@ def fault(checked: Checked) -> GradientsWrong | RunFailed:
     if checked.report.finite:
         return GradientsWrong((f"step {step + 1}: " if step else "") + checked.report.summary())
     if step == 0:
-        return RunFailed("the loss is not finite at the start: look at the data and model.init.")
+        return RunFailed("the loss is not finite at the start: look at the data and the settings of the model.")
     return RunFailed(f"step {step}: the loss is not finite: training diverged. {CURE}")
 
 

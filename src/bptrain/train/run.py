@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bptrain.config.component import components
 from bptrain.config.settings import Settings
 from bptrain.data.dataset import Dataset, Part
-from bptrain.errors import Problem, RequestError
+from bptrain.errors import BptrainError, Problem, RequestError
 from bptrain.losses.classification import CrossEntropy
-from bptrain.metrics import Metric, Mode, chosen, monitored
+from bptrain.metrics import Metric, Mode, chosen, metrics_for, monitored
 from bptrain.models.recurrent import Recurrent
 from bptrain.reference.draws import kept
 from bptrain.schedulers import Constant
@@ -93,7 +95,7 @@ def build(settings: Settings) -> Run:
     state = State(model, optimizer, schedule)
     inside = casts(settings.precision, device)
     engine = _engine(settings, state, loss, parts["train"], inside, settings.fit.epochs * per_epoch)
-    _forward_once(model, loss, parts["train"], settings.loss.output_shape(dataset))
+    _forward_once(model, loss, dataset, metrics, settings.loss.output_shape(dataset))
     return Run(settings, dataset, loss, state, engine, metrics, monitor, mode, device, batch_size, inside)
 
 
@@ -138,7 +140,13 @@ def _device(name: str) -> torch.device:
 def _monitored(settings: Settings, dataset: Dataset) -> tuple[str, Mode]:
     """What picks the best epoch: without a validation part the loss, the only score that the training part has."""
     if "validation" in dataset.parts:
-        return monitored(settings.monitor, dataset.task)
+        name, mode = monitored(settings.monitor, dataset.task)
+        labels = dataset.parts["validation"].labels
+        finding = {metric.name for metric in metrics_for(dataset.task) if metric.finds}
+        if name in finding and (labels is None or not labels.any()):
+            what = f"{name} says how well anomalies are found, and the validation part has none."
+            raise RequestError(Problem("monitor", what, "Write monitor=loss."))
+        return name, mode
     if settings.monitor not in (None, "loss"):
         what = f"'{settings.monitor}' is a metric of the validation part, and there is none."
         raise RequestError(Problem("monitor", what, "Write monitor=loss, or give data.split.validation a share."))
@@ -199,16 +207,21 @@ def _batches_suit_batch_norm(settings: Settings, model: nn.Module, rows: int, ba
         raise RequestError(Problem("fit.batch_size", what, "Write another size, or fit.drop_last=true."))
 
 
-def _forward_once(model: nn.Module, loss: nn.Module, part: Part, shape: tuple[int, ...] | None) -> None:
-    """RequestError when the network can't take the data, or the loss what it gives; changes nothing in them.
+def _forward_once(
+    model: nn.Module, loss: nn.Module, dataset: Dataset, metrics: tuple[Metric, ...], shape: tuple[int, ...] | None
+) -> None:
+    """RequestError when the network can't take the data, or loss or metrics what it gives; changes nothing in them.
 
     `shape` is that of the output for one row; None where the loss takes what its own model gives.
     """
+    part = dataset.parts["train"]
     rows, targets = part.inputs[:2], part.targets[:2]
     model.eval()
     try:
         with torch.no_grad(), kept():
             y = model(rows)
+    except BptrainError:
+        raise
     except Exception as error:  # a module of the user's own can fail in any way
         said = f"fails on inputs of shape {tuple(rows.shape)}: {error} ({type(error).__name__})"
         raise RequestError(Problem("model", f"{said}.", "BPTRAIN_TRACEBACK=1 shows where.")) from error
@@ -217,10 +230,28 @@ def _forward_once(model: nn.Module, loss: nn.Module, part: Part, shape: tuple[in
     given = f"outputs of shape {tuple(y.shape)}" if isinstance(y, Tensor) else f"a {type(y).__name__}"
     if shape is not None:
         if given != f"outputs of shape {(len(rows), *shape)}":
-            raise RequestError(Problem("model", f"gives {given}, not outputs of shape {(len(rows), *shape)}."))
-        return
-    try:
-        with torch.no_grad(), kept():
-            loss(y, targets)
-    except Exception as error:
-        raise RequestError(Problem("loss", f"can't take {given} of the model: {error}.")) from error
+            what = f"gives {given}, not outputs of shape {(len(rows), *shape)}."
+            raise RequestError(Problem("model", what, _losses_of(y, targets, dataset)))
+    else:
+        try:
+            with torch.no_grad(), kept():
+                loss(y, targets)
+        except BptrainError:
+            raise
+        except Exception as error:
+            what = f"can't take {given} of the model: {error}."
+            raise RequestError(Problem("loss", what, _losses_of(y, targets, dataset))) from error
+    for metric in metrics:
+        if metric.of == "outputs":
+            metric.compute(y, targets, dataset)
+
+
+def _losses_of(y: Any, targets: Tensor, dataset: Dataset) -> str:
+    """Which losses take what the model gives, as a sentence; '' when none does."""
+    shape, fitting = tuple(y.shape[1:]) if isinstance(y, Tensor) else None, []
+    for name, loss in components("loss").items():
+        if dataset.task in loss.tasks and loss().output_shape(dataset) == shape:  # type: ignore[attr-defined]
+            with suppress(Exception), torch.no_grad():
+                loss().build(dataset)(y, targets)  # type: ignore[attr-defined]
+                fitting.append(f"loss={name}")
+    return f"Write {' or '.join(fitting)}." if fitting else ""
