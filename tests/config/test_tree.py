@@ -2,6 +2,8 @@
 
 from dataclasses import fields
 
+import numpy as np
+import polars
 import pytest
 import torch
 
@@ -55,6 +57,14 @@ def overrides(file, folder):
         rows = [f"{i % 7},{'ab'[i % 2]},{i % 3 - 1.5}" for i in range(60)]
         (folder / "my.csv").write_text("x,kind,y\n" + "\n".join(rows) + "\n")
         return ["data=csv", f"data.path={folder / 'my.csv'}", "data.target=kind"]
+    if file == "data/parquet":
+        columns = {"x": [i % 7 for i in range(60)], "kind": ["ab"[i % 2] for i in range(60)]}
+        polars.DataFrame(columns).write_parquet(folder / "my.parquet")
+        return ["data=parquet", f"data.path={folder / 'my.parquet'}", "data.target=kind", f"data.folder={folder}"]
+    if file == "data/npy":
+        np.save(folder / "x.npy", np.arange(240, dtype=np.uint8).reshape(60, 4))
+        np.save(folder / "y.npy", np.arange(60) % 3)
+        return ["data=npy", f"data.path={folder / 'x.npy'}", f"data.target={folder / 'y.npy'}"]
     if file == "data/series":
         (folder / "my.csv").write_text("y\n" + "\n".join(str(i % 7) for i in range(300)) + "\n")
         return ["data=series", f"data.path={folder / 'my.csv'}", "data.column=y", "loss=mse"]
@@ -65,7 +75,7 @@ def overrides(file, folder):
 
 def test_the_tree_has_all_its_files():
     options = {group: Tree.of(None).options(group) for group in Tree.of(None).groups()}
-    assert options.keys() == {*GROUPS} - {"model/layer"} | {"fit", "check", "experiment"}
+    assert options.keys() == {*GROUPS} - {"model/layer"} | {"fit", "check", "sweep", "experiment"}
     assert all(options.values())
     assert len(FILES) == sum(map(len, options.values())) + 1
 
@@ -90,6 +100,6 @@ def test_every_key_of_the_settings_stands_in_the_tree():
     resolved = compose([]).resolved
     settings = settings_of(compose([]))
     assert set(resolved) == {field.name for field in fields(settings)}
-    for group in ("fit", "check"):
+    for group in ("fit", "check", "sweep"):
         assert set(resolved[group]) == {field.name for field in fields(getattr(settings, group))}
     assert set(resolved["fit"]["checkpoint"]) == {field.name for field in fields(settings.fit.checkpoint)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -58,6 +59,7 @@ def config_hash(resolved: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(resolved, sort_keys=True).encode()).hexdigest()
 
 
+@functools.cache
 def _versions() -> dict[str, str | None]:
     def version(package: str) -> str | None:
         try:
@@ -68,6 +70,7 @@ def _versions() -> dict[str, str | None]:
     return {package: version(package) for package in PACKAGES}
 
 
+@functools.cache  # trials of a sweep run the code that was loaded at its start
 def _git() -> dict[str, str] | None:
     """Commit and uncommitted changes of the working directory's repository; None outside of one."""
     commit = _ask_git("rev-parse", "HEAD")

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from bptrain.config.compose import Config, compose, settings_of
 from bptrain.config.expand import expand
 from bptrain.config.settings import Settings
+from bptrain.config.tree import Tree
+from bptrain.config.vary import plain as is_plain
+from bptrain.config.vary import varied
 from bptrain.errors import Problem, RequestError
 
 
@@ -24,9 +27,15 @@ def plan(words: list[str], config_dir: str | None = None, config_name: str | Non
     """All trials in order, the last swept key changing fastest. RequestError with what is wrong in any of them."""
     fixed, combinations = expand(words, config_dir)
     trials, problems = [], {}
+    first: Config | None = None
+    plain = is_plain([word for chosen in combinations for word in chosen], Tree.of(config_dir))
     for number, chosen in enumerate(combinations):
         try:
-            config = compose([*fixed, *chosen], config_dir, config_name)
+            if first is None or not plain or any(word.startswith("~") for word in fixed):
+                config = compose([*fixed, *chosen], config_dir, config_name)
+            else:
+                config = varied(first, combinations[0], chosen)
+            first = first or config
             trials.append(Trial(number, chosen, config, settings_of(config)))
         except RequestError as error:
             problems.update(dict.fromkeys(error.problems))

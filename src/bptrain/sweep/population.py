@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from bptrain.data.dataset import Dataset
 from bptrain.errors import BptrainError
 from bptrain.sweep.job import job
 from bptrain.sweep.ledger import Ledger
@@ -18,7 +19,7 @@ from bptrain.sweep.serial import one_by_one
 from bptrain.train.member import Member
 from bptrain.train.population import Population, Programs
 from bptrain.train.program import Untraceable
-from bptrain.train.record import Record
+from bptrain.train.record import Checked, Record
 from bptrain.train.run import build
 
 # Bytes of weights, gradients, optimizer's state and activations that train together: what a core has near itself. On
@@ -31,9 +32,13 @@ def run_all(trials: list[Trial], quiet: bool = False) -> int:
     with Ledger(trials, quiet) as ledger:
         groups: dict[str, list[tuple[Trial, Member]]] = {}
         alone: list[tuple[Trial, str]] = []
+        datasets: dict[str, Dataset] = {}  # those of the same seed are the same
         for trial in trials:
             try:
-                member = Member(trial.number, build(trial.settings))
+                data, seed = trial.settings.data, trial.settings.seed
+                if (key := f"{data!r} {seed}") not in datasets:
+                    datasets[key] = data.load(seed)
+                member = Member(trial.number, build(trial.settings, datasets[key]))
                 groups.setdefault(member.kind(), []).append((trial, member))
             except Untraceable as error:
                 alone.append((trial, str(error)))
@@ -45,7 +50,7 @@ def run_all(trials: list[Trial], quiet: bool = False) -> int:
                 alone.append((group[0][0], "no other trial has its shapes"))
                 continue
             parts, programs = _parts(group), Programs()
-            together = f"{len(group)} trials as one program" + (f", by {len(parts[-1])}" if len(parts) > 1 else "")
+            together = f"{len(group)} trials as one program" + (f", by {len(parts[0])}" if len(parts) > 1 else "")
             ledger.console.say(f"population  {together}")
             for done, part in enumerate(parts):
                 _together(part, programs, len(parts) - done, ledger)
@@ -56,61 +61,85 @@ def run_all(trials: list[Trial], quiet: bool = False) -> int:
 
 
 def _parts(group: list[tuple[Trial, Member]]) -> list[list[tuple[Trial, Member]]]:
-    """A group cut into parts of nearly equal size, of which each trains to its end before the next begins."""
+    """A group cut into parts, of which each trains to its end before the next begins; if possible of the same size.
+
+    So they have the same program.
+    """
     each = max(sum(t.nbytes for t in member.tensors()) + member.activations for _, member in group)
-    most = max(2, min(CACHE // max(each, 1), group[0][0].settings.sweep.max_members or len(group)))
-    count = -(-len(group) // most)
-    return [group[i * len(group) // count : (i + 1) * len(group) // count] for i in range(count)]
+    most = max(2, min(CACHE // max(each, 1), group[0][0].settings.sweep.max_members or len(group), len(group)))
+    size = next((size for size in range(most, most // 2, -1) if len(group) % size == 0), most)
+    return [group[i : i + size] for i in range(0, len(group), size)]
 
 
-@dataclass
-class _Feed:
-    """Records of one member, as they come; an error among them is raised."""
+class _Job:
+    """One member's run directory, fed with records one at a time; an error among them is raised where they are kept.
 
-    items: deque[Record | BptrainError] = field(default_factory=deque)
+    What waits for the disk at its start and its end is done by `pool`, for all members at once.
+    """
 
-    def __iter__(self) -> _Feed:
-        return self
+    def __init__(self, trial: Trial, member: Member, ledger: Ledger, pool: Executor) -> None:
+        self.trial, self.member, self.ledger, self.pool = trial, member, ledger, pool
+        self.fed: deque[Record | BptrainError] = deque()
+        self.records = job(member.run, trial.config, self._feed(), ledger.job(trial), quiet=True)
+        self.waiting: Future[None] | None = None
+        self.summary: dict[str, Any] = {}
+        self.running = True
 
-    def __next__(self) -> Record:
-        if not self.items:
-            raise StopIteration
-        item = self.items.popleft()
-        if isinstance(item, BptrainError):
-            raise item
-        return item
+    def _feed(self) -> Iterator[Record]:
+        while self.fed:
+            item = self.fed.popleft()
+            if isinstance(item, BptrainError):
+                raise item
+            yield item
+
+    def push(self, record: Record | BptrainError) -> None:
+        """Has a record written; none after the run's own end, which a full disk can bring about."""
+        self.settle()
+        if not self.running:
+            return
+        self.fed.append(record)
+        last = not self.member.running
+        if last or isinstance(record, Checked):
+            self.waiting = self.pool.submit(self._write, last)
+        else:
+            self._finish_with(lambda: self._write(last))
+
+    def settle(self) -> None:
+        """Waits until all is written that was pushed, and has the ledger say if that was the end."""
+        waiting, self.waiting = self.waiting, None
+        if waiting is not None:
+            self._finish_with(waiting.result)
+
+    def _write(self, last: bool) -> None:
+        for _ in range(2 if last else 1):
+            try:
+                next(self.records)
+            except StopIteration as end:
+                self.summary = end.value
+
+    def _finish_with(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except Exception as error:
+            self.running = False
+            self.ledger.fail(self.trial, error)
+        if self.summary and self.running:
+            self.running = False
+            self.ledger.finish(self.trial, self.summary)
 
 
 def _together(part: Sequence[tuple[Trial, Member]], programs: Programs, share: int, ledger: Ledger) -> None:
     ledger.begin([trial for trial, _ in part])
-    trials = {trial.number: trial for trial, _ in part}
     members = [member for _, member in part]
     with ExitStack() as stack:
-        feeds, jobs = {}, {}
-        for trial, member in part:
-            feeds[trial.number] = _Feed()
-            made = job(member.run, trial.config, feeds[trial.number], ledger.job(trial), quiet=True)
-            jobs[trial.number] = stack.enter_context(closing(made))
+        pool = stack.enter_context(ThreadPoolExecutor(len(part)))
+        jobs = {trial.number: _Job(trial, member, ledger, pool) for trial, member in part}
+        for one in jobs.values():
+            stack.enter_context(closing(one.records))
         for member, record in Population(members, *_data(members), programs, share).fit():
-            if member.number in jobs:
-                feeds[member.number].items.append(record)
-                if _ended(jobs[member.number], trials[member.number], ledger, last=not member.running):
-                    del jobs[member.number]
-
-
-def _ended(records: Generator[Record, None, dict[str, Any]], trial: Trial, ledger: Ledger, last: bool) -> bool:
-    """Has the record written that was fed; whether the trial is at its end, as after the `last` or a full disk."""
-    try:
-        next(records)
-        if last:
-            next(records)
-    except StopIteration as end:
-        ledger.finish(trial, end.value)
-    except Exception as error:
-        ledger.fail(trial, error)
-    else:
-        return False
-    return True
+            jobs[member.number].push(record)
+        for one in jobs.values():
+            one.settle()
 
 
 def _data(members: Sequence[Member]) -> tuple[torch.Tensor, torch.Tensor]:

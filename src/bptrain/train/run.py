@@ -54,11 +54,14 @@ class Run:
         return self.settings.fit.epochs * self.steps_per_epoch
 
 
-def build(settings: Settings) -> Run:
-    """The run of some settings; seeds torch's generator. RequestError with all that does not fit together."""
+def build(settings: Settings, dataset: Dataset | None = None) -> Run:
+    """The run of some settings; seeds torch's generator. RequestError with all that does not fit together.
+
+    `dataset` is what its data load with its seed, where that is at hand.
+    """
     torch.set_num_threads(settings.threads)
     device, number = _device(settings.device), dtype(settings.precision)
-    dataset = settings.model.prepared(settings.data.load(settings.seed))
+    dataset = settings.model.prepared(settings.data.load(settings.seed) if dataset is None else dataset)
     torch.manual_seed(settings.seed)
     problems: list[Problem] = []
     with _collected(problems):
@@ -84,7 +87,7 @@ def build(settings: Settings) -> Run:
     dataset = replace(dataset, parts=parts)
     condition = getattr(model, "condition", None)
     if condition is not None:
-        condition(parts["train"].inputs, parts["train"].targets)
+        condition(parts["train"].inputs[:], parts["train"].targets)
     rows = len(parts["train"])
     full_batch = settings.optimizer.full_batch or settings.loss.full_batch
     batch_size = rows if full_batch else min(settings.fit.batch_size, rows)
