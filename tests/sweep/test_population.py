@@ -126,3 +126,12 @@ def test_a_full_disk_ends_one_trial_and_not_the_others(folder, capsys, monkeypat
     monkeypatch.setattr(population.job.__globals__["RunDirectory"], "write_checkpoint", full)
     assert main(["-m", *TINY, "seed=range(3)", "fit.checkpoint.every=1"]) == 1
     assert "2 finished, 1 failed" in capsys.readouterr().out
+
+
+def test_a_sweep_of_which_no_trial_can_be_built_is_one_message_and_nothing_written(folder, capsys):
+    words = ["data=csv", "data.path=no.csv,neither.csv", "data.target=y", "sweep.executor=population"]
+    assert main(["-m", *words]) == 2
+    err = capsys.readouterr().err
+    assert "no.csv" in err
+    assert "neither.csv" in err
+    assert list(folder.iterdir()) == []

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from bptrain.data.dataset import Dataset
-from bptrain.errors import BptrainError
+from bptrain.errors import BptrainError, RequestError
 from bptrain.sweep.job import job
 from bptrain.sweep.ledger import Ledger
 from bptrain.sweep.plan import Trial
@@ -25,30 +25,19 @@ from bptrain.train.run import build
 # Bytes of weights, gradients, optimizer's state and activations that train together: what a core has near itself. On
 # one with 1 MB of L2 and a share of 32 MB of L3, 64 networks of 64-128-128-128-10 took twice as long together as by 4.
 CACHE = 4 * 2**20
+Group = list[tuple[Trial, Member]]
 
 
 def run_all(trials: list[Trial], quiet: bool = False) -> int:
     """As the serial executor, but that trials with the same shapes train as one program."""
+    groups, alone, failed = _built(trials)
+    if len(failed) == len(trials) and all(isinstance(error, RequestError) for _, error in failed):
+        raise RequestError(list(dict.fromkeys(p for _, error in failed for p in error.problems)))  # type: ignore[attr-defined]
     with Ledger(trials, quiet) as ledger:
-        groups: dict[str, list[tuple[Trial, Member]]] = {}
-        alone: list[tuple[Trial, str]] = []
-        datasets: dict[str, Dataset] = {}  # those of the same seed are the same
-        for trial in trials:
-            try:
-                data, seed = trial.settings.data, trial.settings.seed
-                if (key := f"{data!r} {seed}") not in datasets:
-                    datasets[key] = data.load(seed)
-                member = Member(trial.number, build(trial.settings, datasets[key]))
-                groups.setdefault(member.kind(), []).append((trial, member))
-            except Untraceable as error:
-                alone.append((trial, str(error)))
-            except Exception as error:
-                ledger.begin([trial])
-                ledger.fail(trial, error)
-        for group in groups.values():
-            if len(group) == 1:
-                alone.append((group[0][0], "no other trial has its shapes"))
-                continue
+        for trial, error in failed:
+            ledger.begin([trial])
+            ledger.fail(trial, error)
+        for group in groups:
             parts, programs = _parts(group), Programs()
             together = f"{len(group)} trials as one program" + (f", by {len(parts[0])}" if len(parts) > 1 else "")
             ledger.console.say(f"population  {together}")
@@ -60,7 +49,28 @@ def run_all(trials: list[Trial], quiet: bool = False) -> int:
     return ledger.close()
 
 
-def _parts(group: list[tuple[Trial, Member]]) -> list[list[tuple[Trial, Member]]]:
+def _built(trials: Sequence[Trial]) -> tuple[list[Group], list[tuple[Trial, str]], list[tuple[Trial, Exception]]]:
+    """Groups of trials that can train together, those that go alone and why, and those that can't be built."""
+    groups: dict[str, Group] = {}
+    alone: list[tuple[Trial, str]] = []
+    failed: list[tuple[Trial, Exception]] = []
+    datasets: dict[str, Dataset] = {}  # those of the same seed are the same
+    for trial in trials:
+        data, seed = trial.settings.data, trial.settings.seed
+        try:
+            if (key := f"{data!r} {seed}") not in datasets:
+                datasets[key] = data.load(seed)
+            member = Member(trial.number, build(trial.settings, datasets[key]))
+            groups.setdefault(member.kind(), []).append((trial, member))
+        except Untraceable as error:
+            alone.append((trial, str(error)))
+        except Exception as error:
+            failed.append((trial, error))
+    alone += [(group[0][0], "no other trial has its shapes") for group in groups.values() if len(group) == 1]
+    return [group for group in groups.values() if len(group) > 1], alone, failed
+
+
+def _parts(group: Group) -> list[Group]:
     """A group cut into parts, of which each trains to its end before the next begins; if possible of the same size.
 
     So they have the same program.
@@ -128,7 +138,7 @@ class _Job:
             self.ledger.finish(self.trial, self.summary)
 
 
-def _together(part: Sequence[tuple[Trial, Member]], programs: Programs, share: int, ledger: Ledger) -> None:
+def _together(part: Group, programs: Programs, share: int, ledger: Ledger) -> None:
     ledger.begin([trial for trial, _ in part])
     members = [member for _, member in part]
     with ExitStack() as stack:
