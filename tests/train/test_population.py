@@ -22,6 +22,7 @@ SHORT = ("data=csv", "data.path=data.csv", "data.target=y", "model.sizes=[5]", "
 def table(tmp_path, monkeypatch):
     """A table of 45 rows, of which 29 train: three whole batches of 8, and one of 5."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, "CALLS", 1000)  # nothing is decided by time
     generator = torch.Generator().manual_seed(0)
     rows = torch.randn(45, 3, generator=generator)
     lines = [",".join(f"{x:.4f}" for x in row) + f",{'ab'[int(row.sum() > 0)]}" for row in rows]
@@ -202,3 +203,17 @@ def test_what_differs_in_more_than_numbers_is_of_another_kind(table):
         "data.split.test=0.3",
     ):
         assert kind(other) != usual, other
+
+
+def test_members_take_turns_where_stacking_loses(table, monkeypatch):
+    """By a clock on which a network alone takes no time; also across an epoch's end and a schedule."""
+    monkeypatch.setattr(Member, "seconds", lambda *_: 0.0)
+    monkeypatch.setattr(module, "CALLS", 6)
+    each = [settings("model.dropout=0.2", f"seed={seed}", "scheduler=cosine", "fit.epochs=4") for seed in (1, 2)]
+    runs, records = together(each)
+    for one, run, mine in zip(each, runs, records, strict=True):
+        own, _ = alone(one)
+        assert torch.allclose(vector(run.state.model.parameters()), vector(own.state.model.parameters()), atol=2e-6)
+        assert run.state.generator.get_state().equal(torch.get_rng_state())
+        (chosen,) = [r for r in mine if isinstance(r, Chosen) and r.step]
+        assert "take turns" in chosen.why

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import time
+from statistics import median
 from typing import Any
 
 import torch
@@ -9,10 +12,13 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from bptrain.config.component import Component
+from bptrain.reference.draws import kept
+from bptrain.train.engine import Eager
 from bptrain.train.noise import drawn
 from bptrain.train.order import batches, permutation
 from bptrain.train.program import Untraceable
 from bptrain.train.run import Run
+from bptrain.train.state import State
 from bptrain.train.step import Step
 from bptrain.train.update import update_of
 
@@ -39,6 +45,10 @@ class Member:
         first = batches(self.order(0), run.batch_size, run.settings.fit.drop_last)[: run.settings.fit.accumulate]
         self.sizes = tuple(map(len, first))
         _, self.spec = tree_flatten(self.step(self.sizes).lasting(run.state.optimizer))
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        return self.group["params"]
 
     @property
     def group(self) -> dict[str, Any]:
@@ -72,6 +82,31 @@ class Member:
     def draw(self, sizes: tuple[int, ...]) -> list[Tensor]:
         """What a step on batches of such sizes draws at random."""
         return drawn(self.step(sizes).noise, self.run.state.generator)
+
+    def take(self, rows: list[Tensor], step: int) -> Tensor:
+        """The step after `step` others by itself, on `rows` of its own; its mean loss."""
+        state, gradients = self.run.state, [w.grad for w in self.parameters]
+        self.group["lr"] = state.schedule.due(step)[0]
+        torch.set_rng_state(state.generator.get_state())
+        loss = self.run.engine.step(rows)
+        state.generator.set_state(torch.get_rng_state())
+        for w, gradient in zip(self.parameters, gradients, strict=True):
+            if w.grad is not None and gradient is not None:
+                w.grad = gradient.copy_(w.grad)  # which is a part of the stack
+        return loss
+
+    def seconds(self, rows: list[Tensor], calls: int) -> float:
+        """What such a step takes alone: the median of some, on a copy."""
+        state, run, times = self.run.state, self.run, []
+        model, optimizer = copy.deepcopy((state.model, state.optimizer))
+        copied = State(model, optimizer, state.schedule)
+        engine = Eager(copied, run.loss, run.dataset.parts["train"], run.settings.fit.clip, run.casts)
+        with kept():
+            for _ in range(calls):
+                start = time.perf_counter()
+                engine.step(rows)
+                times.append(time.perf_counter() - start)
+        return median(times)
 
     def leave(self) -> None:
         """It is through: its tensors become its own again."""

@@ -47,7 +47,7 @@ class Population:
     ) -> None:
         self.share = share
         self.members, self.inputs, self.targets = list(members), inputs, targets
-        self.programs = programs
+        self.programs, self.turns = programs, False
         self.fixed = members[0].run.settings.fit.deterministic  # nothing that is measured decides
         self._stack()
         self.chosen: Chosen | None = Chosen(0, "population", f"{self.size} networks stacked", {})
@@ -61,7 +61,7 @@ class Population:
         for seat, tensors in enumerate(each):
             for tensor, stacked in zip(tensors, self.tensors, strict=True):
                 tensor.data = stacked[seat]
-        self.times: dict[tuple[int, ...], list[float]] = {}
+        self.times: dict[tuple[tuple[int, ...], bool], list[float]] = {}
 
     def fit(self) -> Told:
         """As `bptrain.train.fit` of each member; an error is the end of one, and touches no other."""
@@ -157,6 +157,8 @@ class Population:
 
     def _make(self, rows: Rows, numbers: Tensor, step: int) -> Tensor:
         """Makes a step of all; the mean losses (seats,)."""
+        if self.turns:
+            return self._take_turns(rows, step)
         sizes = tuple(r.shape[1] for r in rows)
         noise = self._noise(sizes)
         program = self.programs.get((self.size, len(self.inputs), sizes))
@@ -164,11 +166,19 @@ class Population:
             program = self._trace(sizes, Passing(self.inputs, self.targets, rows, numbers, noise))
         start = time.perf_counter()
         (losses,) = program.run([self.inputs, self.targets, *rows, numbers, *noise, *self.tensors])
-        times = self.times.setdefault(sizes, [])
-        if len(times) < CALLS and not program.compiled and not self.fixed:
+        times = self.times.setdefault((sizes, program.compiled), [])
+        if len(times) < CALLS and not self.fixed:
             times.append(time.perf_counter() - start)
             if len(times) == CALLS:
-                self._compile(program, sizes, median(times[WARM:]), step)
+                self._decide(program, sizes, median(times[WARM:]), rows, step)
+        return losses
+
+    def _take_turns(self, rows: Rows, step: int) -> Tensor:
+        """A step of each network by itself."""
+        losses = self.tensors[0].new_zeros(self.size)
+        for member in self.members:
+            seat = self.seats[member.number]
+            losses[seat] = member.take([r[seat] - member.offset for r in rows], step)
         return losses
 
     def _noise(self, sizes: tuple[int, ...]) -> list[Tensor]:
@@ -184,20 +194,32 @@ class Population:
         self.programs[self.size, len(self.inputs), sizes] = program
         return program
 
-    def _compile(self, program: Program, sizes: tuple[int, ...], seconds: float, step: int) -> None:
-        """Has a program compiled where that pays in the calls that are left, here and in populations to come."""
+    def _decide(self, program: Program, sizes: tuple[int, ...], seconds: float, rows: Rows, step: int) -> None:
+        """Has a program compiled where that pays in the calls that are left, here and in populations to come.
+
+        Where a stacked step then takes longer than those of the networks one by one, they take turns from now on.
+        """
         run, whole = max((m.run for m in self.members), key=lambda run: run.total_steps), self.members[0].sizes
         calls = run.total_steps if sizes == whole else run.settings.fit.epochs
-        left = calls * self.share * seconds * (1 - step / run.total_steps)
-        if left * GAIN < TRACING or left * GAIN < (TRACING if program.path().exists() else COMPILING):
-            return
-        try:
-            program.compile()
-            how = f"compiled in {program.seconds:.1f} s"
-        except Untraceable as error:
-            how = f"that can't be compiled: {error}"
-        figures = {"uncompiled": seconds / self.size, "compiling": program.seconds}
-        self.chosen = Chosen(step + 1, "population", f"{self.size} networks stacked, {how}", figures)
+        left, how = calls * self.share * seconds * (1 - step / run.total_steps), ""
+        figures = {"stacked": seconds / self.size}
+        pays = left * GAIN >= TRACING and left * GAIN >= (TRACING if program.path().exists() else COMPILING)
+        if pays and not program.compiled:
+            try:
+                program.compile()
+                how = f"compiled in {program.seconds:.1f} s"
+                figures |= {"compiling": program.seconds}
+            except Untraceable as error:
+                how = f"that can't be compiled: {error}"
+        if sizes == whole and not (program.compiled and how):
+            member = self.members[0]
+            alone = member.seconds([r[self.seats[member.number]] - member.offset for r in rows], CALLS)
+            figures |= {"alone": alone}
+            self.turns = seconds / self.size > alone
+            if self.turns:
+                how = f"but take turns: {alone * 1e3:.2f} ms a step alone, {seconds / self.size * 1e3:.2f} ms stacked"
+        if how:
+            self.chosen = Chosen(step + 1, "population", f"{self.size} networks stacked, {how}", figures)
 
     def _check(self, checked: list[Member], rows: Rows, numbers: Tensor) -> Generator[Event, None, Tensor]:
         """Makes a step of all, and compares that of some with the reference; the mean losses (seats,)."""
