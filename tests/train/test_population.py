@@ -96,6 +96,32 @@ def test_members_come_out_as_alone(table, optimizer, each):
         assert run.state.generator.get_state().equal(torch.get_rng_state())  # all that was drawn is what it draws alone
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "model=cnn model.channels=[3,2] model.norm=batch model.dropout=0.2",
+        "model=cnn model.channels=[3] data=mnist1d",
+        "model=rnn model.hidden=5",
+        "model=gru model.hidden=5 model.layers=2 model.dropout=0.3",
+        "model=lstm model.hidden=5 model.bidirectional=true",
+    ],
+)
+def test_every_kind_of_network_comes_out_as_alone(words, monkeypatch):
+    """Two epochs of some steps and a smaller batch, on digits if no other data are named."""
+    monkeypatch.setattr(module, "CALLS", 1000)
+    rows = 1000 if "mnist1d" in words else 400
+    each = [
+        settings_of(compose([*words.split(), f"seed={seed}", f"fit.batch_size={rows}", "fit.epochs=2"]))
+        for seed in (1, 2)
+    ]
+    runs, records = together(each)
+    for one, run, mine in zip(each, runs, records, strict=True):
+        own, theirs = alone(one)
+        assert torch.allclose(vector(run.state.model.parameters()), vector(own.state.model.parameters()), atol=2e-6)
+        assert flat(mine[-1].scores) == pytest.approx(flat(theirs[-1].scores), abs=1e-5)
+        assert run.state.generator.get_state().equal(torch.get_rng_state())
+
+
 def flat(scores):
     return (
         {f"{part} {name}": value for part, of in scores.items() for name, value in of.items()}

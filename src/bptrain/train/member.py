@@ -68,7 +68,7 @@ class Member:
             part, run = self.run.dataset.parts["train"], self.run
             examples = [(part.inputs[:size], part.targets[:size]) for size in sizes]
             clips = run.settings.fit.clip is not None
-            self.steps[sizes] = Step(run.state.model, run.loss, self.update, examples, clips, run.casts)
+            self.steps[sizes] = Step(run.state.model, run.loss, self.update, examples, clips, run.casts, stacked=True)
         return self.steps[sizes]
 
     def tensors(self) -> list[Tensor]:

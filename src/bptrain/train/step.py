@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from bptrain.reference.draws import kept
+from bptrain.train.convolution import OneByOne
 from bptrain.train.noise import Noise, collected, given
 from bptrain.train.program import Untraceable, place, reason
 from bptrain.train.recurrence import Unrolled
@@ -72,7 +73,9 @@ class Step:
         examples: Sequence[tuple[Tensor, Tensor]],
         clip: bool = False,
         casts: AbstractContextManager[object] | None = None,
+        stacked: bool = False,
     ) -> None:
+        self.stacked = stacked
         self.objective, self.update = _Objective(model, loss), update
         self.clip, self.casts = clip, casts or nullcontext()
         self.trained: list[str] = []
@@ -117,7 +120,7 @@ class Step:
         return noise
 
     def _loss(self, tensors: dict[str, Tensor], inputs: Tensor, targets: Tensor, smoothing: Any = None) -> Tensor:
-        with self.casts, Unrolled(), Smoothed(smoothing):
+        with self.casts, Unrolled(), Smoothed(smoothing), OneByOne() if self.stacked else nullcontext():
             return functional_call(self.objective, tensors, (inputs, targets))
 
     def lasting(self, optimizer: Optimizer) -> Lasting:
