@@ -68,6 +68,37 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to, which takes the place of `path` in one step once all of it is on disk."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with explained(path):
+        try:
+            with open(temporary, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_directory(path.parent)
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """One process at a time is inside for a directory, the others wait; the lock of one that dies goes with it."""
+    import fcntl  # Windows has none
+
+    with explained(directory):
+        descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def replace_directory(path: Path, contents: dict[str, bytes]) -> None:
     """Puts a directory with these files in the place of `path`; what was there stays until all of it is on disk.
 

@@ -9,6 +9,8 @@ from bptrain.config.component import components
 from bptrain.config.read import read_component
 
 FOLDER = Path(__file__).parents[2] / "configs" / "data"
+FILE = {"path", "target"}
+REQUIRED = {"csv": FILE, "parquet": FILE, "npy": FILE, "series": {"path", "column"}}
 
 
 def test_each_source_has_its_yaml():
@@ -27,4 +29,4 @@ def test_the_yaml_holds_every_setting_at_its_default(name):
     fields = component.__dataclass_fields__
     assert set(given) == {"name", *fields}
     assert set(given["split"]) == set(read.split.__dataclass_fields__)
-    assert set(required) == {"csv": {"path", "target"}, "series": {"path", "column"}}.get(name, set())
+    assert set(required) == REQUIRED.get(name, set())

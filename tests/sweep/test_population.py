@@ -3,6 +3,7 @@
 import json
 import os
 
+import numpy as np
 import pytest
 
 from bptrain.cli.main import main
@@ -135,3 +136,11 @@ def test_a_sweep_of_which_no_trial_can_be_built_is_one_message_and_nothing_writt
     assert "no.csv" in err
     assert "neither.csv" in err
     assert list(folder.iterdir()) == []
+
+
+def test_data_that_is_not_in_memory_goes_alone(folder, capsys):
+    np.save("x.npy", np.random.default_rng(0).normal(size=(40, 3)).astype("float32"))
+    np.save("y.npy", np.arange(40) % 2)
+    words = ["data=npy", "data.path=x.npy", "data.target=y.npy", "name=tiny", "fit.epochs=1"]
+    assert main(["-m", *words, "sweep.executor=population", "seed=0,1"]) == 0
+    assert "trial 0: its data is not in memory" in capsys.readouterr().out

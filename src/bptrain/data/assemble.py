@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from bptrain.data.dataset import Dataset, Part, fingerprint
+from bptrain.data.rows import Rows
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -39,13 +40,13 @@ def binarized(pixels: ndarray, threshold: float | None) -> ndarray:
 
 def assemble(
     name: str,
-    inputs: Mapping[str, ndarray],
+    inputs: Mapping[str, ndarray] | Mapping[str, Rows],
     targets: Mapping[str, ndarray],
     classes: tuple[str, ...],
     standardize_target: bool = False,
     multilabel: bool = False,
 ) -> Dataset:
-    """The dataset of parts given as arrays: inputs (N, *shape), targets (N,) or (N, O).
+    """The dataset of parts given as arrays: inputs (N, *shape), or Rows as they are, targets (N,) or (N, O).
 
     With `classes` the targets are indices into them, or for `multilabel` 0 and 1 (N, O) for each; without they are
     numbers and may be standardised.
@@ -62,7 +63,10 @@ def assemble(
             scale = tuple(map(float, deviations))
     kind = np.int64 if classes and not multilabel else np.float32
     parts = {
-        part: Part(torch.from_numpy(x.astype(np.float32, order="C")), torch.from_numpy(targets[part].astype(kind)))
+        part: Part(
+            cast("torch.Tensor", x) if isinstance(x, Rows) else torch.from_numpy(x.astype(np.float32, order="C")),
+            torch.from_numpy(targets[part].astype(kind)),
+        )
         for part, x in inputs.items()
     }
     return Dataset(

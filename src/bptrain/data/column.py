@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bptrain.data.csv_file import CSVFile
@@ -49,35 +50,66 @@ def target(
     found = _values(file, name, numeric, "Correct it or remove the row.", classes, problems)
     if found is None:
         return None
-    text = is_text(found)
     labels, indices = np.unique(found, return_inverse=True)
-    names = tuple(str(label) if text else str(label).removesuffix(".0") for label in labels)
-    if len(names) == 1:
-        what = f"the target '{name}' is {names[0]} in every row, so there is nothing to learn."
-        problems.append(Problem(file.path, what, "Choose another column as data.target."))
+
+    def integers() -> bool:
+        return all(re.fullmatch(r"[+-]?\d+", word) for word in file.frame[name])
+
+    meant = meaning(file.path, name, labels, len(found), integers, task, problems)
+    if meant is None:
         return None
-    if task is None and not text:
-        integers = all(re.fullmatch(r"[+-]?\d+", word) for word in file.frame[name])
-        few = len(names) <= FEW_CLASSES and 2 * len(names) <= len(found)
-        task = "classification" if integers and few else "regression"
-    if task == "regression":
-        return found, ()
-    if len(names) > FEW_CLASSES and 2 * len(names) > len(found):
-        what = f"the target '{name}' has {len(names)} different values in {len(found)} rows: these are no classes."
+    return (found, ()) if meant == "regression" else (indices, class_names(labels))
+
+
+def meaning(
+    path: str,
+    name: str,
+    labels: ndarray,
+    rows: int,
+    integers: Callable[[], bool],
+    task: Task | None,
+    problems: list[Problem],
+) -> Task | None:
+    """What a target is whose different values in so many rows are `labels`; None after a problem.
+
+    `integers` says whether numbers are written as integers.
+    """
+    text, different = is_text(labels), len(labels)
+    if different == 1:
+        what = f"the target '{name}' is {class_names(labels)[0]} in every row, so there is nothing to learn."
+        problems.append(Problem(path, what, "Choose another column as data.target."))
+        return None
+    few = different <= FEW_CLASSES and 2 * different <= rows
+    if task is None:
+        task = "classification" if text or (few and integers()) else "regression"
+    if task != "regression" and different > FEW_CLASSES and 2 * different > rows:
+        what = f"the target '{name}' has {different} different values in {rows} rows: these are no classes."
         cure = "Choose another column as data.target" + ("." if text else ", or write data.task=regression.")
-        problems.append(Problem(file.path, what, cure))
+        problems.append(Problem(path, what, cure))
         return None
-    return indices, names
+    return task
+
+
+def class_names(labels: ndarray) -> tuple[str, ...]:
+    """What sorted classes go by: numbers without the point of a float that is an integer."""
+    return tuple(str(label) if is_text(labels) else str(label).removesuffix(".0") for label in labels)
 
 
 def several(
     file: CSVFile, names: tuple[str, ...], task: Task | None, problems: list[Problem]
 ) -> tuple[ndarray, tuple[str, ...]] | None:
     """The columns side by side (N, O), and their names where they are labels, all 0 or 1; None after a problem."""
-    import numpy as np
-
     cure = "Correct it or remove the row."
     columns = [_values(file, name, True, cure, "", problems) for name in names]
+    return side_by_side(file.path, names, columns, task, problems)
+
+
+def side_by_side(
+    path: str, names: tuple[str, ...], columns: list[ndarray | None], task: Task | None, problems: list[Problem]
+) -> tuple[ndarray, tuple[str, ...]] | None:
+    """As `several`, of columns (N,) of numbers that have been read."""
+    import numpy as np
+
     if task == "classification" or not names:
         what = "names no column." if not names else "names several columns, and a class is one."
         problems.append(Problem("data.target", what, "Name one, or write data.task=multilabel."))
@@ -88,9 +120,7 @@ def several(
     labels = bool(np.isin(table, (0, 1)).all())
     if task == "multilabel" and not labels:
         wrong = [name for name, column in zip(names, found, strict=True) if not np.isin(column, (0, 1)).all()]
-        problems.append(
-            Problem(file.path, f"column '{wrong[0]}' has values other than 0 and 1.", "Drop it as a target.")
-        )
+        problems.append(Problem(path, f"column '{wrong[0]}' has values other than 0 and 1.", "Drop it as a target."))
         return None
     return table, names if labels and task != "regression" else ()
 

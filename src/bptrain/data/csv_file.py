@@ -6,10 +6,10 @@ import csv
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bptrain.errors import Problem, RequestError, did_you_mean
+from bptrain.data.source_file import reading
+from bptrain.errors import Problem, RequestError
 
 if TYPE_CHECKING:
     import polars
@@ -66,17 +66,8 @@ def read_csv(path: str, separator: str) -> CSVFile:
 
 
 def _text(path: str) -> str:
-    file = Path(path).expanduser()
-    try:
-        if file.exists() and not (file.is_file() or file.is_dir()):  # reading a pipe or a device may never end
-            raise RequestError(Problem(path, "is no regular file.", "Name a CSV file."))
+    with reading(path, "a CSV") as file:
         content = file.read_bytes()
-    except FileNotFoundError:
-        siblings = [other.name for other in file.parent.glob("*")]
-        meant = did_you_mean(file.name, siblings, fallback=False)
-        raise RequestError(Problem(path, f"there is no such file in {file.parent.absolute()}.", meant)) from None
-    except OSError as error:
-        raise RequestError(Problem(path, f"can't be read: {error.strerror}.", "Name a CSV file.")) from None
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from bptrain.config.component import Component
+from bptrain.data.rows import IN_MEMORY, Rows
+from bptrain.errors import Problem, RequestError
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +37,8 @@ IGNORED = -100  # the class of a place that has none, as torch's losses know it
 class Part:
     """Examples that are used together, for training, for validation or for the test.
 
-    `inputs` is float32 (N, *shape), or int64 (N, T) tokens, those after the end of a sequence PAD. `targets`, by task:
+    `inputs` is float32 (N, *shape), or int64 (N, T) tokens, those after the end of a sequence PAD. Where they need not
+    fit into memory, `Rows` stand in for that tensor, which can be indexed, split and moved. `targets`, by task:
     classification       int64 (N,), a class each
     multilabel           float32 (N, outputs) of 0 and 1
     regression           float32 (N, outputs)
@@ -101,7 +104,10 @@ class Data(Component, abc.ABC, group="data"):
 
 
 def unsupervised(dataset: Dataset, task: Literal["reconstruction", "density"]) -> Dataset:
-    """The same inputs as their own targets, whatever the targets were."""
+    """The same inputs as their own targets, whatever the targets were. RequestError when they are not in memory."""
+    if isinstance(dataset.parts["train"].inputs, Rows):
+        what = f"{dataset.name} is read while it trains, and as their own targets all inputs are needed at once."
+        raise RequestError(Problem("data", what, IN_MEMORY))
     parts = {name: Part(part.inputs, part.inputs) for name, part in dataset.parts.items()}
     outputs = math.prod(dataset.shape)
     return replace(
@@ -116,10 +122,16 @@ def unsupervised(dataset: Dataset, task: Literal["reconstruction", "density"]) -
 
 
 def fingerprint(parts: Mapping[str, Part]) -> str:
-    """SHA-256 in hex over the name of each part and the dtype, shape and bytes of its tensors."""
+    """SHA-256 in hex over the name of each part and the dtype, shape and bytes of its tensors.
+
+    Inputs that are Rows count by the fingerprint of their file.
+    """
     digest = hashlib.sha256()
     for name, part in parts.items():
         for tensor in (part.inputs, part.targets, *([] if part.labels is None else [part.labels])):
+            if isinstance(tensor, Rows):
+                digest.update(tensor.fingerprint().encode())
+                continue
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.contiguous().cpu().numpy().data)
     return digest.hexdigest()

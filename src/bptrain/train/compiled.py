@@ -28,6 +28,8 @@ class Compiled:
     chosen: Chosen | None = None
 
     def __init__(self, eager: Eager, batches: Sequence[Tensor]) -> None:
+        if not isinstance(eager.inputs, Tensor):
+            raise Untraceable("its data is not in memory, as data.in_memory=true would have it")
         self.eager, self.sizes = eager, [len(rows) for rows in batches]
         self.update = update_of(eager.optimizer)
         examples = [(eager.inputs[rows], eager.targets[rows]) for rows in batches]

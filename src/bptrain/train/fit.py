@@ -12,6 +12,7 @@ from torch import Tensor
 from bptrain.check.step import check_step
 from bptrain.errors import GradientsWrong, RunFailed
 from bptrain.train.evaluation import evaluate
+from bptrain.train.loader import read_ahead
 from bptrain.train.order import batches, permutation
 from bptrain.train.record import Checked, Evaluated, Finished, Record, Scores, Stepped
 from bptrain.train.run import Run
@@ -31,7 +32,7 @@ def fit(run: Run) -> Iterator[Record]:
     while state.epoch < settings.fit.epochs and not early:
         total = torch.zeros((), device=run.device)
         steps = steps_of(run, state.epoch)
-        for step in steps:
+        for step in read_ahead(run.dataset.parts["train"].inputs, steps):
             lr, checked = groups[0]["lr"], None
             if due(run, state.step):
                 checked = check(run, step, run.engine.step)

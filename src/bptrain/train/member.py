@@ -39,6 +39,8 @@ class Member:
             )
         if run.device.type != "cpu":
             raise Untraceable("populations are trained on a CPU")
+        if not isinstance(run.dataset.parts["train"].inputs, Tensor):
+            raise Untraceable("its data is not in memory, as data.in_memory=true would have it")
         self.update = update
         run.state.generator = torch.Generator().set_state(torch.get_rng_state())
         self.steps: dict[tuple[int, ...], Step] = {}
