@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bptrain.check.autocast import Autocast
+from bptrain.check.end_to_end import EndToEnd
 from bptrain.check.recording import Recording, record
 from bptrain.check.stepped_gradient import Gradients
 from bptrain.reference.draws import Draws, repeated
@@ -81,6 +82,14 @@ class Batches:
         return [
             {name: g / share for name in names if (g := recording.gradients.get(name)) is not None}
             for recording, share in zip(recordings, self.shares, strict=True)
+        ]
+
+    def exact_gradients(self, recordings: list[Recording], names: list[str]) -> list[Gradients]:
+        """The same by the reference in float64, from what the recordings saw and drew."""
+        ends = [EndToEnd.of(recording, torch.Generator()) for recording in recordings]
+        return [
+            {name: end.gradient(name) / share for name in names if end.recording.gradients.get(name) is not None}
+            for end, share in zip(ends, self.shares, strict=True)
         ]
 
 

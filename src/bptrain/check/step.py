@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -89,7 +90,9 @@ def check_step(
     losses, stepped = [_compare_loss(value, given, passes[0])], []
     for evaluation, old, recordings in zip(seen, [start, *seen[:-1]], passes, strict=True):
         theirs, stale = (dict(zip(flat, e.gradients, strict=True)) for e in (evaluation, old))
-        stepped.append(compare_stepped(theirs, given.gradients(recordings, flat), given.sizes, clip, stale))
+        whole = all(recording.dtype in (torch.float32, torch.float64) for recording in recordings)
+        exactly = functools.partial(given.exact_gradients, recordings, flat) if whole else None
+        stepped.append(compare_stepped(theirs, given.gradients(recordings, flat), given.sizes, clip, stale, exactly))
         if evaluation.loss is not None:
             losses.append(_compare_loss(value.new_tensor(evaluation.loss), given, recordings))
     tapes = [recording.tape for recordings in passes for recording in recordings]

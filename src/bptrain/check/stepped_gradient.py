@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,13 +31,19 @@ class SteppedGradient:
 
 
 def compare_stepped(
-    theirs: Gradients, parts: Sequence[Gradients], sizes: Sequence[int], clip: float | None, stale: Gradients
+    theirs: Gradients,
+    parts: Sequence[Gradients],
+    sizes: Sequence[int],
+    clip: float | None,
+    stale: Gradients,
+    exactly: Callable[[], Sequence[Gradients]] | None = None,
 ) -> SteppedGradient:
     """The gradients that the optimizer got, against the mean over all rows of those of the batches, clipped.
 
     `parts` has the gradients of each batch's own mean, `sizes` their rows, `stale` what stood in the parameters
     before. The gradients of `parts` are verified elsewhere: what is judged here is what was made of them, and that
-    to the rounding of the parameters' own dtype, whatever the forward pass was computed in.
+    to the rounding of the parameters' own dtype, whatever the forward pass was computed in. `exactly` gives them
+    without rounding, and is asked where the two differ: an engine's own kernels may come nearer to that than `parts`.
     """
     theirs = {name: g if g is None else g.to_dense() for name, g in theirs.items()}
     like = {name: g for gradients in (*parts, theirs) for name, g in gradients.items() if g is not None}
@@ -59,6 +65,12 @@ def compare_stepped(
         name: compare(g, r, lambda a=a: [(a, 1.0)], a.dtype)  # type: ignore[misc]
         for name, g, r, a in zip(like, given, right, again, strict=True)
     }
+    if exactly is not None and any(failed(error.verdict) for error in errors.values()):
+        true = accumulate([double(part) for part in exactly()], sizes)
+        true = true if clip is None else clip_by_norm(true, clip)[0]
+        for name, g, r, a in zip(like, given, true, again, strict=True):
+            if failed(errors[name].verdict):
+                errors[name] = compare(g, r, lambda a=a: [(a, 1.0)], a.dtype)  # type: ignore[misc]
     clipping = None
     if clip is not None:
         found, ours = torch.tensor(_ratio(given, mean)), torch.tensor(factor, dtype=torch.float64)
