@@ -92,4 +92,4 @@ def test_a_shadow_of_the_whole_config_gives_no_trust_either(words, folder, capsy
     text = (config_root() / "train.yaml").read_text()
     (folder / "train.yaml").write_text(text.replace("trust: null", "trust: own"))
     assert main([*SHORT, "--config-dir", ".", *words("own.net:Net")]) == 2
-    assert "train.yaml:16: trust counts on the command line only" in capsys.readouterr().err
+    assert "train.yaml:17: trust counts on the command line only" in capsys.readouterr().err
