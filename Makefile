@@ -41,10 +41,12 @@ lint: $(READY)  ## ruff: style and imports, then the types
 types: $(READY)  ## mypy alone
 	$(BIN)/mypy
 
-bench: $(READY)  ## time per step and start-up beside a plain torch loop; the check beside gradcheck
-	$(BIN)/python benchmarks/step.py
-	$(BIN)/python benchmarks/startup.py
-	$(BIN)/python benchmarks/gradcheck.py
+BENCHMARKS := startup memory width check step sweep
+QUICK ?= # --quick: a trial of every row, which writes nothing
+
+bench: $(READY)  ## speed and memory beside plain torch and other trainers, into benchmarks/measured (peers: pip install '.[bench]')
+	for table in $(BENCHMARKS); do $(BIN)/python benchmarks/$$table.py $(QUICK) || exit; done
+	$(BIN)/python benchmarks/gradcheck.py $(QUICK)
 
 clean:  ## remove .venv and every cache; runs in outputs/ stay
 	rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis

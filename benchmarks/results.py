@@ -53,10 +53,10 @@ ROWS = {
     "mnist1d_mlp": Row("accuracy", f"{PAPER} 0.68"),
     "mnist1d_cnn": Row("accuracy", f"{PAPER} 0.94"),
     "mnist1d_gru": Row("accuracy", f"{PAPER} 0.91"),
-    "mnist_mlp300": Row("accuracy", f"{LECUN} 0.953", 3),
-    "mnist_300_100": Row("accuracy", f"{LECUN} 0.9695", 3),
-    "mnist_mlp800": Row("accuracy", "Simard 2003: 0.984", 1),
-    "mnist_lenet5": Row("accuracy", f"{LECUN} 0.9905", 1),
+    "mnist_mlp300": Row("accuracy", f"{LECUN} 0.953"),
+    "mnist_300_100": Row("accuracy", f"{LECUN} 0.9695"),
+    "mnist_mlp800": Row("accuracy", "Simard 2003: 0.984"),
+    "mnist_lenet5": Row("accuracy", f"{LECUN} 0.9905"),
     "gunpoint_cnn": Row("accuracy", f"{FAWAZ} 0.927, 1.000, 0.991"),
     "italy_power_cnn": Row("accuracy", f"{FAWAZ} 0.954, 0.961, 0.963"),
     "arrowhead_cnn": Row(
@@ -69,9 +69,8 @@ ROWS = {
     "co2_gp": Row(
         "rmse",
         "scikit-learn's GP fitted to the same months: 1.208",
-        1,
-        "the same kernel and a likelihood a little higher (log -94.915, scikit-learn stops at -94.943): on these 121 "
-        "months the optimum forecasts worse than the point before it.",
+        remark="the same kernel and a likelihood a little higher (log -94.915, scikit-learn stops at -94.943): on "
+        "these 121 months the optimum forecasts worse than the point before it.",
     ),
     "limit_cycle_ctrnn": Row("rmse", "none; the deviation is 1.2", 5),
     "sentiment_lstm": Row(
@@ -92,7 +91,7 @@ ROWS = {
     "sounds_in_word": Row("f1", "TF-IDF of letters, logistic regression: 0.899", 1),
     "digits_linear_autoencoder": Row("reconstruction_error", f"{PCA} 0.0243"),
     "digits_autoencoder": Row("reconstruction_error", f"{PCA} 0.0243"),
-    "mnist_autoencoder": Row("reconstruction_error", f"{PCA} 0.01683", 1),
+    "mnist_autoencoder": Row("reconstruction_error", f"{PCA} 0.01683"),
     "digits_vae": Row("nll", "independent pixels: 24.5 nats"),
     "digits_rbm": Row("nll", "independent pixels: 24.5 nats"),
     "anomaly_gru": Row(

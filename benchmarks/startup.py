@@ -7,16 +7,16 @@ counted: it brings from the disk what has to come from there, and compiles all m
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from statistics import median
 
-BPTRAIN = str(Path(sys.executable).with_name("bptrain"))
+from process import BPTRAIN, PYTHON, whole
+from table import Table, arguments, at_most
+
 HYDRA, TORCH = "import hydra", "import torch"
 # The data of the default run, by the class that loads it there.
 DATA = f"{TORCH}; from bptrain.data.bundled import Digits; Digits().load(0)"
@@ -37,14 +37,14 @@ ERRORS = (
 )
 # Each with the exit code that it has to end with.
 COMMANDS = {
-    HYDRA: (0, [sys.executable, "-c", HYDRA]),
+    HYDRA: (0, [PYTHON, "-c", HYDRA]),
     "bptrain --help": (0, [BPTRAIN, "--help"]),
     "bptrain runs": (0, [BPTRAIN, "runs"]),
     "bptrain --cfg job": (0, [BPTRAIN, "--cfg", "job"]),
     **{f"bptrain {words}": (2, [BPTRAIN, *words.split()]) for words in ERRORS},
-    TORCH: (0, [sys.executable, "-c", TORCH]),
-    LOADED: (0, [sys.executable, "-c", DATA]),
-    "plain torch, one step of Adam": (0, [sys.executable, "-c", ONE_STEP]),
+    TORCH: (0, [PYTHON, "-c", TORCH]),
+    LOADED: (0, [PYTHON, "-c", DATA]),
+    "plain torch, one step of Adam": (0, [PYTHON, "-c", ONE_STEP]),
 }
 # Runs of one step, and the beginning of the line that tells of its end; the check's verdict is the last thing before.
 ONE_BATCH = ["fit.epochs=1", "fit.batch_size=2000"]
@@ -60,16 +60,6 @@ def environment(folder: str) -> dict[str, str]:
     return kept | {"PYTHONPYCACHEPREFIX": f"{folder}/compiled"}
 
 
-def whole(command: list[str], code: int, folder: str) -> float:
-    """Seconds from the start of a process to its end."""
-    begun = time.perf_counter()
-    done = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, check=False)
-    elapsed = time.perf_counter() - begun
-    if done.returncode != code:
-        sys.exit(f"{' '.join(command)}: exit code {done.returncode}, not {code}\n{done.stderr}")
-    return elapsed
-
-
 def training(words: list[str], beginning: str, folder: str) -> float:
     """Seconds from the start of the default run, with some words, to the first line of output that begins so."""
     begun, elapsed, command, env = time.perf_counter(), 0.0, [BPTRAIN, *words], environment(folder)
@@ -82,23 +72,32 @@ def training(words: list[str], beginning: str, folder: str) -> float:
     return elapsed
 
 
+def target(name: str, of_hydra: float, of_data: float) -> str | None:
+    """What trains nothing at most 2 of `import hydra`, the first step at most 1.5 of torch and data."""
+    if name in RUNS:
+        return at_most(1.5, of_data)
+    return at_most(2, of_hydra) if name.startswith("bptrain") else None
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, default=7, help="of each measurement (7)")
-    repetitions = parser.parse_args().repetitions
+    given = arguments(__doc__, 7)
     seconds: dict[str, list[float]] = {name: [] for name in (*COMMANDS, *RUNS)}
     with tempfile.TemporaryDirectory() as folder:
-        for counted in range(repetitions + 1):
-            once = {name: whole(command, code, folder) for name, (code, command) in COMMANDS.items()}
+        for counted in range(given.repetitions + 1):
+            once = {
+                name: whole(command, folder=folder, env=environment(folder), code=code).seconds
+                for name, (code, command) in COMMANDS.items()
+            }
             once |= {name: training(words, beginning, folder) for name, (words, beginning) in RUNS.items()}
             for name, elapsed in once.items() if counted else ():
                 seconds[name].append(elapsed)
-    print(f"start-up, whole processes; medians of {repetitions}")
-    print("targets: what trains nothing at most 2.00 of import hydra, the first step 1.50 of torch and data\n")
-    print(f"  {'':<38}{'ms':>7}{'of hydra':>10}{'of torch':>10}{'of torch and data':>19}")
+    columns = {"ms": ".0f", "of hydra": ".2f", "of torch": ".2f", "of torch and data": ".2f", "target": ""}
+    table = Table("startup", "Start-up, whole processes", columns, "ms", given)
+    table.section("")
     for name, taken in seconds.items():
         ratios = [median(a / b for a, b in zip(taken, seconds[base], strict=True)) for base in (HYDRA, TORCH, LOADED)]
-        print(f"  {name:<38}{median(taken) * 1e3:>7.0f}{ratios[0]:>10.2f}{ratios[1]:>10.2f}{ratios[2]:>19.2f}")
+        table.row(name, median(taken) * 1e3, *ratios, target(name, ratios[0], ratios[2]))
+    table.write()
 
 
 if __name__ == "__main__":

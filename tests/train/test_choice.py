@@ -13,6 +13,7 @@ from bptrain.train.choice import Choosing
 from bptrain.train.compiled import Compiled
 from bptrain.train.engine import Eager
 from bptrain.train.fit import fit
+from bptrain.train.program import Program
 from bptrain.train.record import Chosen
 from bptrain.train.state import State
 
@@ -60,7 +61,7 @@ def test_a_run_whose_rest_is_short_stays_eager_and_says_so(run_of):
 
 def test_a_program_that_takes_longer_to_compile_than_it_saves_is_not_compiled(run_of, monkeypatch, tmp_path):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(choice, "COMPILING", 200.0)
+    monkeypatch.setattr(Program, "expected", lambda self: 200.0)
     (record,) = chosen(timed(run_of("fit.epochs=20")))
     assert (record.step, record.engine) == (23, "eager")
     assert "the steps that are left take 117 s, and compiling about 200 s" in record.why

@@ -15,8 +15,7 @@ from bptrain.train.program import Untraceable
 from bptrain.train.record import Chosen
 
 WARM, MEASURED = 3, 20  # steps that are not timed, and the steps after them that are
-TRACING = 1.0  # seconds, about what it takes to trace a step, and to load it where it has been compiled before
-COMPILING = 30.0  # seconds, about what a compilation takes
+TRACING = 1.0  # seconds, about what it takes to trace a step twice
 GAIN = 0.5  # share of a step's time that a program is expected to save: 0.4 to 0.7 on small networks
 
 
@@ -77,7 +76,7 @@ class Choosing:
         """Traces and compiles; where `left` seconds are not enough for that to pay, or it fails, eager is chosen."""
         try:
             compiled = Compiled(self.eager, self.whole)
-            cost = TRACING if compiled.program.path().exists() else COMPILING
+            cost = compiled.program.expected()
             if left is not None and left * GAIN < cost:
                 why = f"the steps that are left take {left:.0f} s, and compiling about {cost:.0f} s"
                 return self._choose(self.eager, why, made)

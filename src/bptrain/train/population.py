@@ -16,7 +16,7 @@ from torch.func import vmap
 from torch.utils._pytree import tree_unflatten
 
 from bptrain.errors import BptrainError
-from bptrain.train.choice import COMPILING, GAIN, TRACING
+from bptrain.train.choice import GAIN
 from bptrain.train.fit import check, due, end_epoch, fault, finish
 from bptrain.train.member import Member
 from bptrain.train.order import batches
@@ -203,8 +203,7 @@ class Population:
         calls = run.total_steps if sizes == whole else run.settings.fit.epochs
         left, how = calls * self.share * seconds * (1 - step / run.total_steps), ""
         figures = {"stacked": seconds / self.size}
-        pays = left * GAIN >= TRACING and left * GAIN >= (TRACING if program.path().exists() else COMPILING)
-        if pays and not program.compiled:
+        if not program.compiled and left * GAIN >= program.expected():
             try:
                 program.compile()
                 how = f"compiled in {program.seconds:.1f} s"

@@ -24,6 +24,8 @@ import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
+COMPILING, LOADING = 8.0, 0.2  # seconds, about: to compile a short program, to load one that was compiled before
+
 
 class Untraceable(Exception):
     """A function is no straight list of calls, or this machine can't compile it; says why in one line."""
@@ -77,6 +79,11 @@ class Program:
         self.seconds += time.perf_counter() - start
         self.compiled = True
         return self
+
+    def expected(self) -> float:
+        """Seconds that compiling it will take, about: measured on small networks, 14 to 18 for 400 to 700 calls, 54 for
+        a GRU of 40 steps."""
+        return LOADING if self.path().exists() else COMPILING * (1 + len(self.graph.graph.nodes) / 450)
 
     def path(self) -> Path:
         """Where its machine code lies, in torch's own cache: TORCHINDUCTOR_CACHE_DIR moves it."""
