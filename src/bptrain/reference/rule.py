@@ -75,7 +75,7 @@ class Rule:
     that nearly cancel at times (a saturated sigmoid, a probability near 1): what is left is rounded as they are.
     `complex` says that the rule holds for complex tensors too. torch's gradient of a complex z = a + i b is
     dz = dL/da + i dL/db, so that y = c z gives dz = conj(c) dy, and y = conj(z) gives dz = conj(dy).
-    `shifts` says that torch subtracts from the input something of its size, a mean: the input's rounding counts.
+    `shifts` says that torch subtracts from the input something of its size, as a mean: its rounding counts.
     `in_order` says that torch adds up the bias' gradient, the sum of dy (B, O, *P) over all axes but O, term by term.
     """
 

@@ -53,7 +53,7 @@ def positive(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     return x @ x.mH + torch.eye(shape[-1])
 
 
-class Cholesky(Rule, functions=[torch.linalg.cholesky, torch.cholesky, Tensor.cholesky], complex=True):
+class Cholesky(Rule, functions=[torch.linalg.cholesky, torch.cholesky, Tensor.cholesky], complex=True, shifts=True):
     """L, or with `upper` L^H, of A whose triangle of that name is read."""
 
     @staticmethod
@@ -78,7 +78,7 @@ class Cholesky(Rule, functions=[torch.linalg.cholesky, torch.cholesky, Tensor.ch
         return substituted_right(factor, substituted(factor.mH, (low + low.tril(-1).mH) / 2, upper=True))
 
 
-class CholeskyEx(Rule, functions=[torch.linalg.cholesky_ex], complex=True):
+class CholeskyEx(Rule, functions=[torch.linalg.cholesky_ex], complex=True, shifts=True):
     """L, or with `upper` L^H, and for each matrix 0, for positive definite."""
 
     @staticmethod
