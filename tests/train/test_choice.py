@@ -148,3 +148,9 @@ def test_a_network_that_is_no_program_trains_eagerly_and_says_why(run_of, random
         results.append(weights(run))
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
+
+
+def test_an_optimizer_that_evaluates_the_loss_itself_stays_eager_and_says_so(run_of):
+    (record,) = chosen(run_of("fit.engine=compiled", "fit.epochs=2", "optimizer=lbfgs"))
+    assert (record.step, record.engine) == (0, "eager")
+    assert "lbfgs evaluates the loss itself" in record.why

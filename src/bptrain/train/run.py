@@ -23,6 +23,7 @@ from bptrain.schedulers import Constant
 from bptrain.train.choice import Choosing
 from bptrain.train.engine import Eager, Engine, LineSearch
 from bptrain.train.precision import casts, dtype
+from bptrain.train.record import Chosen
 from bptrain.train.state import State
 
 
@@ -113,7 +114,11 @@ def _engine(
     fit = settings.fit
     torch.use_deterministic_algorithms(fit.deterministic)
     if settings.optimizer.closure:
-        return LineSearch(state, loss, part, fit.clip, inside)
+        search = LineSearch(state, loss, part, fit.clip, inside)
+        if fit.engine != "eager":
+            why = f"it can't be compiled: {settings.optimizer.name} evaluates the loss itself, several times a step"
+            search.chosen = Chosen(0, "eager", why, {})
+        return search
     eager = Eager(state, loss, part, fit.clip, inside)
     if fit.engine == "eager" or (fit.engine == "auto" and fit.deterministic):
         return eager
