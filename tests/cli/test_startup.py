@@ -1,6 +1,5 @@
 """Start-up: what is loaded before it is needed, and what it leaves behind."""
 
-import platform
 import subprocess
 import sys
 
@@ -48,7 +47,6 @@ def test_garbage_is_collected_after_torch_is_loaded():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this is a setting of glibc's")
 def test_freed_memory_is_kept_for_the_next_step():
     """Pages of 64 MB that were freed are not new ones when they are taken again."""
     code = """

@@ -243,3 +243,13 @@ def test_members_take_turns_where_stacking_loses(table, monkeypatch):
         assert run.state.generator.get_state().equal(torch.get_rng_state())
         (chosen,) = [r for r in mine if isinstance(r, Chosen) and r.step]
         assert "take turns" in chosen.why
+
+
+@pytest.mark.parametrize("value", [2.0, torch.tensor([2.0])], ids=["number", "tensor"])
+def test_what_a_module_keeps_besides_its_tensors_is_the_same_in_a_population(table, value):
+    """It would be a constant of the program, that of the first member for all."""
+    members = [Member(number, build(settings(f"seed={number}"))) for number in (1, 2)]
+    assert members[0].kind() == members[1].kind()
+    for member, scale in zip(members, (value, 2 * value), strict=True):
+        member.run.state.model.head.scale = scale
+    assert members[0].kind() != members[1].kind()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
 from bptrain.config.component import Component
@@ -127,6 +128,7 @@ class Member:
             (run.batch_size, fit.drop_last, fit.accumulate, fit.tbptt, fit.clip is None, fit.deterministic),
             (run.settings.precision, run.settings.threads, run.settings.device),
             [(tuple(x.shape), x.dtype) for x in (part.inputs, part.targets, *self.tensors())],
+            [*_constants(run.state.model), *_constants(run.loss)],
         )
         return repr(common)
 
@@ -136,3 +138,13 @@ def _masked(component: Component) -> tuple[type, dict[str, Any]]:
     options = vars(component)
     shared = {key: value for key, value in options.items() if not key.endswith(("dropout", "label_smoothing"))}
     return type(component), shared | {key: bool(value) for key, value in options.items() if key not in shared}
+
+
+def _constants(network: nn.Module) -> Iterator[tuple[str, str, Any]]:
+    """What modules keep besides parameters and buffers: a program of all members has that of the first in it."""
+    for name, module in network.named_modules():
+        for key, value in vars(module).items():
+            if isinstance(value, Tensor):
+                yield name, key, value.tolist()
+            elif isinstance(value, (int, float, str)) and key not in ("p", "dropout", "label_smoothing"):
+                yield name, key, value
