@@ -62,10 +62,7 @@ class Recurrent(Model):
         from bptrain.modules.recurrent import SequenceNetwork
         from bptrain.modules.sequence import SMALL, embedding
 
-        if len(shape) not in (2, 3) and not vocabulary:
-            what = f"{self.name} needs signals (channels, length) or images (channels, height, width)"
-            raise RequestError(Problem("model", f"{what}, not inputs of {shape}.", "model=mlp fits."))
-        steps = shape[0] if vocabulary else shape[1]
+        steps = steps_in(self.name, shape, vocabulary)
         layers = getattr(nn, type(self).__name__)(
             self.embedding if vocabulary else math.prod(shape) // steps,
             self.hidden,
@@ -81,6 +78,16 @@ class Recurrent(Model):
         initialise(head, self.init)
         table = embedding(vocabulary, self.embedding, self.embedding_dropout, SMALL) if vocabulary else None
         return SequenceNetwork(layers, head, self.output, table, self.head_dropout)
+
+
+def steps_in(name: str, shape: tuple[int, ...], vocabulary: int) -> int:
+    """The steps of an input: tokens, values of signals, rows of images. RequestError when it is none of these."""
+    if vocabulary:
+        return shape[0]
+    if len(shape) not in (2, 3):
+        what = f"{name} needs signals (channels, length) or images (channels, height, width), not inputs of {shape}."
+        raise RequestError(Problem("model", what, "model=mlp fits."))
+    return shape[1]
 
 
 def answers_each(output: str, dataset: Dataset) -> None:

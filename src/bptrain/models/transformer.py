@@ -10,7 +10,7 @@ from bptrain.config.component import setting
 from bptrain.data.dataset import Dataset, Task
 from bptrain.errors import Problem, RequestError
 from bptrain.models.model import WIDEST, Model
-from bptrain.models.recurrent import answers_each
+from bptrain.models.recurrent import answers_each, steps_in
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,10 +59,7 @@ class Transformer(Model, name="transformer"):
         from bptrain.modules.sequence import SMALL, embedding
         from bptrain.modules.transformer import TransformerNetwork, sinusoids
 
-        if len(shape) not in (2, 3) and not vocabulary:
-            what = f"{self.name} needs signals (channels, length) or images (channels, height, width)"
-            raise RequestError(Problem("model", f"{what}, not inputs of {shape}.", "model=mlp fits."))
-        steps = shape[0] if vocabulary else shape[1]
+        steps = steps_in(self.name, shape, vocabulary)
         reader = (
             embedding(vocabulary, self.width, self.dropout, SMALL)
             if vocabulary
