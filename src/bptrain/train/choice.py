@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from statistics import median
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from bptrain.config.settings import Settings
+from bptrain.data.dataset import Part
 from bptrain.train.compiled import Compiled
-from bptrain.train.engine import Eager, Engine
+from bptrain.train.engine import Eager, Engine, LineSearch
 from bptrain.train.program import Untraceable
 from bptrain.train.record import Chosen
+from bptrain.train.state import State
 
 WARM, MEASURED = 3, 20  # steps that are not timed, and the steps after them that are
 TRACING = 1.0  # seconds, about what it takes to trace a step twice
@@ -101,3 +105,26 @@ class Choosing:
         if self.eager.inputs.device.type != "cpu":
             torch.accelerator.synchronize()
         return time.perf_counter()
+
+
+def engine_of(
+    settings: Settings,
+    state: State,
+    loss: nn.Module,
+    part: Part,
+    inside: AbstractContextManager[object],
+    total_steps: int,
+) -> Engine:
+    """The engine that settings ask for; sets whether torch uses its deterministic algorithms alone."""
+    fit = settings.fit
+    torch.use_deterministic_algorithms(fit.deterministic)
+    if settings.optimizer.closure:
+        search = LineSearch(state, loss, part, fit.clip, inside)
+        if fit.engine != "eager":
+            why = f"it can't be compiled: {settings.optimizer.name} evaluates the loss itself, several times a step"
+            search.chosen = Chosen(0, "eager", why, {})
+        return search
+    eager = Eager(state, loss, part, fit.clip, inside)
+    if fit.engine == "eager" or (fit.engine == "auto" and fit.deterministic):
+        return eager
+    return Choosing(eager, total_steps, measuring=fit.engine == "auto")
