@@ -205,7 +205,7 @@ def test_a_file_that_is_no_config_is_named(tmp_path, text, words):
         ("# @package _global_\ndefaults: [/model: cnn]\n", ["own.yaml", "'- override /model: cnn'"]),
         ("# @package _global_\ndefaults: [own]\n", ["own.yaml", "takes itself in"]),
         ("# @package _global_\ndefaults: [other]\n", ["own.yaml", "takes in itself"]),
-        ("# @package _global_\nname: &a [*a]\n", ["own.yaml", "contains itself"]),
+        ("# @package _global_\nname: &a [*a]\n", ["own.yaml:2", "alias"]),
         ("# @package _global_\nhydra: {run: {dir: x}}\n", ["hydra.run.dir", "no hydra node", "name="]),
         ("# @package _global_\nhydra: {launcher: {n_jobs: 2}}\n", ["hydra.launcher.n_jobs", "no hydra node", "-m"]),
         ("# @package _global_\nhydra: {}\n", ["hydra: ", "no hydra node"]),

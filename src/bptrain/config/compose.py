@@ -8,19 +8,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
-from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import IConfigRepository
-from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
-from hydra._internal.core_plugins.structured_config_source import StructuredConfigSource
-from hydra._internal.defaults_list import DefaultsList, create_defaults_list
-from hydra._internal.sources_registry import SourcesRegistry
+from hydra._internal.defaults_list import DefaultsList
 from hydra.core.override_parser.types import Override
-from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, OmegaConf
 
 from bptrain.config.component import GROUPS
+from bptrain.config.interpolation import forbidden
+from bptrain.config.loader import defaults_list, loader_of
 from bptrain.config.preset_file import faults, left_over
 from bptrain.config.read import INVALID, MISSING, read, show
 from bptrain.config.settings import UNTRUSTED, Settings
@@ -82,48 +77,33 @@ def compose(words: list[str], config_dir: str | None = None, config_name: str | 
     if wrong := [problem for path in tree.own("", name) for problem in faults(path, False)]:
         raise RequestError(problems + wrong)
     try:
-        loader = _loader(tree)
-        defaults, files = _defaults_list(loader, name, _chosen_anew(overrides, loader, name))
+        loader = loader_of(tree)
+        defaults, files = defaults_list(loader, name, _chosen_anew(overrides, loader, name))
         composed = loader._compose_config_from_defaults_list(defaults.defaults, files)
         loader._apply_overrides_to_config(defaults.config_overrides, composed)
         problems += _of_hydra(composed)
         composed.pop("hydra", None)
         problems += [problem for override in deleted.values() for problem in _delete(composed, override)]
-        if cast(dict, OmegaConf.to_container(composed)).get("trust") is not None:
+        plain = cast(dict, OmegaConf.to_container(composed))
+        if plain.get("trust") is not None:
             problems.append(_trust_in_file(tree, defaults))
-        text = OmegaConf.to_yaml(composed)
-        resolved = OmegaConf.to_container(composed, resolve=True)
+        text, resolved = resolve(composed)
+    except RequestError as error:
+        raise RequestError(problems + list(error.problems)) from None
     except Exception as error:  # a file of somebody's can make Hydra, OmegaConf and the YAML reader fail in any way
         raise RequestError(problems or _explain(error, parsed, chosen)) from error
     if problems:
         raise RequestError(problems + _others(resolved, trust, dropped, tree))
     anywhere = [default.config_path or "" for default in defaults.defaults if not default.package]
     presets = [path for name in anywhere for path in tree.file(name)]
-    return Config(tuple(words), text, resolved, trust, tuple(presets))  # type: ignore[arg-type]
+    return Config(tuple(words), text, resolved, trust, tuple(presets))
 
 
-def _loader(tree: Tree) -> ConfigLoaderImpl:
-    """Hydra's loader with all folders of the tree on its search path, in their order.
-
-    `initialize_config_dir` takes one folder, and its way to add others comes too late for the config to
-    start from; this is what it does, for several. What it needs is registered by hand, so that no plug-in
-    is looked for and none can run. Hydra's own config stays out: nothing reads it, and it takes as long as ours.
-    """
-    version.setbase("1.3")
-    setup_globals()
-    for source in (FileConfigSource, StructuredConfigSource):
-        SourcesRegistry.instance().register(source)
-    path = ConfigSearchPathImpl()
-    for root in tree.roots:
-        path.append("main", f"file://{root}")
-    path.append("schema", "structured://")
-    return ConfigLoaderImpl(path)
-
-
-def _defaults_list(loader: ConfigLoaderImpl, name: str, words: list[str]) -> tuple[DefaultsList, IConfigRepository]:
-    """The files that words choose, in the order in which they are merged, and where they are read from."""
-    parsed, files = loader._parse_overrides_and_create_caching_repo(name, words)
-    return create_defaults_list(files, name, parsed, prepend_hydra=False, skip_missing=False), files
+def resolve(composed: DictConfig) -> tuple[str, dict[str, Any]]:
+    """A composed config as YAML, and as plain data with all resolved. RequestError where that would not be safe."""
+    if found := forbidden(OmegaConf.to_container(composed)):
+        raise RequestError(found)
+    return OmegaConf.to_yaml(composed), cast(dict, OmegaConf.to_container(composed, resolve=True))
 
 
 def settings_of(config: Config) -> Settings:
@@ -217,7 +197,7 @@ def _chosen_anew(words: list[str], loader: ConfigLoaderImpl, name: str) -> list[
     if not any(re.match(r"\+\w", word) for word in words):
         return words
     plain = [word for word in words if not word.startswith("+")]
-    taken = _defaults_list(loader, name, plain)[0].overrides.known_choices
+    taken = defaults_list(loader, name, plain)[0].overrides.known_choices
     return [word[1:] if re.match(r"\+\w", word) and word[1:].split("=")[0] in taken else word for word in words]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import yaml
 
 from bptrain.config.component import GROUPS
 from bptrain.config.read import NO_KEY
+from bptrain.config.untrusted import dangers
 from bptrain.errors import Problem
 
 PACKAGE = "# @package _global_"
@@ -22,17 +22,12 @@ def faults(path: Path, preset: bool) -> list[Problem]:
 
     What is no YAML is left for Hydra to say.
     """
+    if found := dangers(path):
+        return found
     try:
         text = path.read_text(encoding="utf-8")
         value = yaml.safe_load(text)
-        json.dumps(value, default=str)
-    except UnicodeDecodeError:
-        return [Problem(str(path), "is not UTF-8.", "Save the file as UTF-8.")]
-    except (RecursionError, ValueError, TypeError) as error:
-        if isinstance(error, RecursionError) or "Circular" in str(error):
-            return [Problem(str(path), "holds a value that contains itself.", "Write it without the alias *.")]
-        return []
-    except (OSError, yaml.YAMLError):
+    except (ValueError, TypeError, yaml.YAMLError):
         return []
     if not isinstance(value, dict | None):
         return [Problem(str(path), "is no mapping.", "Write key: value, one a line.")]

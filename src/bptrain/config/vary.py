@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from bptrain.config.compose import Config
+from bptrain.config.compose import Config, resolve
 from bptrain.config.tree import Tree
 from bptrain.config.word import parse
 
@@ -34,5 +34,5 @@ def varied(config: Config, old: Sequence[str], new: Sequence[str]) -> Config:
     forced = parse(["++" + word for word in new], [])
     ConfigLoaderImpl._apply_overrides_to_config(forced, composed)
     words = (*config.overrides[: len(config.overrides) - len(old)], *new)
-    resolved: Any = OmegaConf.to_container(composed, resolve=True)
-    return replace(config, overrides=words, text=OmegaConf.to_yaml(composed), resolved=resolved)
+    text, resolved = resolve(composed)
+    return replace(config, overrides=words, text=text, resolved=resolved)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from bptrain.config.read import show
+from bptrain.config.untrusted import DEEPEST
 from bptrain.errors import Problem
 
 
@@ -16,6 +18,10 @@ def parse(words: list[str], problems: list[Problem]) -> list[Override]:
     """Overrides in Hydra's grammar; a word that is none is left out and added to `problems`."""
     parser, parsed = OverridesParser.create(), []
     for word in words:
+        if max(accumulate((c in "[{(") - (c in "]})") for c in word), default=0) > DEEPEST:  # its parser calls itself
+            what = f"has more than {DEEPEST} levels of brackets."
+            problems.append(Problem(show(word), what, "Put long values into a file for --config-dir."))
+            continue
         try:
             override = parser.parse_override(word)
         except (HydraException, ValueError, OverflowError) as error:  # the last two for numbers that are too long
