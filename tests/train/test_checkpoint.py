@@ -1,6 +1,7 @@
 """A checkpoint: all of the state can be read back from its files, to the bit."""
 
 import json
+import random
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from safetensors.torch import load
 
 from bptrain.config.component import components
 from bptrain.config.compose import compose, settings_of
-from bptrain.train.checkpoint import checkpoint
+from bptrain.train.checkpoint import FILES, Damaged, checkpoint, snapshot_of
 from bptrain.train.fit import fit
 from bptrain.train.record import Stepped
 from bptrain.train.run import build
@@ -103,3 +104,42 @@ def test_the_best_state_stays_as_it_was_while_training_goes_on():
         run.engine.step([torch.arange(9)])
     assert checkpoint(run.state.best) == before
     assert json.loads(before["state.json"])["epoch"] == 1
+
+
+def test_what_is_read_back_is_the_snapshot():
+    run = fresh("lbfgs")
+    after_steps(run, 3)
+    snapshot = run.state.snapshot()
+    found = snapshot_of(checkpoint(snapshot))
+    assert same(found.model, snapshot.model)
+    assert same(found.optimizer, snapshot.optimizer)
+    assert same(found.generators, snapshot.generators)
+    assert found.rest == json.loads(json.dumps(snapshot.rest))
+
+
+def test_any_bit_that_has_changed_is_noticed_and_the_file_named():
+    run, draw = fresh("adam"), random.Random(0)
+    after_steps(run, 1)
+    files = checkpoint(run.state.snapshot())
+    for _ in range(500):
+        name = draw.choice(FILES)
+        damaged, bit = bytearray(files[name]), draw.randrange(8 * len(files[name]))
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(Damaged, match=name):
+            snapshot_of(files | {name: bytes(damaged)})
+
+
+def test_a_file_that_is_cut_short_missing_or_anothers_is_noticed():
+    run = fresh("adam")
+    after_steps(run, 1)
+    before = checkpoint(run.state.snapshot())
+    run.engine.step([torch.arange(9)])
+    files = checkpoint(run.state.snapshot())
+    for name in FILES:
+        for length in (0, 1, 7, 8, 9, len(files[name]) // 2, len(files[name]) - 1):
+            with pytest.raises(Damaged, match=name):
+                snapshot_of(files | {name: files[name][:length]})
+        with pytest.raises(Damaged, match=name):
+            snapshot_of({other: data for other, data in files.items() if other != name})
+    with pytest.raises(Damaged, match=r"model.safetensors has changed since it was written: .*weight"):
+        snapshot_of(files | {"model.safetensors": before["model.safetensors"]})
