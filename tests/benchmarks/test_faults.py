@@ -69,6 +69,7 @@ def test_a_function_counts_its_passes():
     assert function.passes == {"forward": 3, "backward": 1}
 
 
+@pytest.mark.slow
 def test_the_benchmark_prints_all_three_tables(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["gradcheck.py", "--quick"])
     gradcheck.main()

@@ -80,7 +80,7 @@ def test_a_step_that_is_wrong_ends_with_its_number_and_exit_code_3(capsys, monke
         def _forget(self):
             pass
 
-    monkeypatch.setattr("bptrain.train.run.Eager", Keeping)
+    monkeypatch.setattr("bptrain.train.choice.Eager", Keeping)
     assert main([*TINY, "steps=5"]) == 3
     out, err = capsys.readouterr()
     assert steps(out) == [1]
@@ -100,7 +100,7 @@ def test_a_rate_that_comes_a_step_late_is_named_with_exit_code_3(capsys, monkeyp
             group["lr"] = self.held = due
             return loss
 
-    monkeypatch.setattr("bptrain.train.run.Eager", Late)
+    monkeypatch.setattr("bptrain.train.choice.Eager", Late)
     assert main([*TINY, "steps=20", "scheduler=cosine", "optimizer.lr=0.1"]) == 3
     out, err = capsys.readouterr()
     assert steps(out) == [1]

@@ -10,7 +10,7 @@ import torch
 
 from bptrain.cli.main import main
 from bptrain.report.console import Console
-from bptrain.sweep import job
+from bptrain.train import run
 
 TINY = ["data=iris", "model.sizes=[4]", "fit.epochs=2", "name=tiny"]
 
@@ -63,7 +63,7 @@ def test_a_run_that_fails_before_its_first_record_is_on_record(folder, monkeypat
 
 
 def test_torch_out_of_memory_is_said_in_a_sentence(capsys, monkeypatch):
-    monkeypatch.setattr(job, "build", lambda settings: torch.empty(2**58))  # more than any machine can address
+    monkeypatch.setattr(run, "build", lambda settings: torch.empty(2**58))  # more than any machine can address
     assert main(TINY) == 1
     assert "out of memory. Try a smaller" in capsys.readouterr().err
 

@@ -34,7 +34,7 @@ def test_no_torch_is_loaded_without_need(command):
 def test_garbage_is_collected_after_torch_is_loaded():
     code = (
         "import gc, weakref\n"
-        "from bptrain.cli.torch_import import import_torch\n"
+        "from bptrain.train.torch_import import import_torch\n"
         "import_torch()\n"
         "import torch\n"
         "module = torch.nn.Linear(2, 3)\n"
@@ -51,7 +51,7 @@ def test_freed_memory_is_kept_for_the_next_step():
     """Pages of 64 MB that were freed are not new ones when they are taken again."""
     code = """
 import resource
-from bptrain.cli.torch_import import import_torch
+from bptrain.train.torch_import import import_torch
 import_torch()
 import torch
 def faults():

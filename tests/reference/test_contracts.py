@@ -111,7 +111,6 @@ def test_a_gradient_that_breaks_its_contract_is_no_contract(monkeypatch):
         (lambda x: (x * x).amin(), 2),
         (lambda x: F.l1_loss(x, torch.zeros(4)), 2),
     ],
-    ids=str,
 )
 def test_elements_on_a_kink_are_counted_and_compared_by_convention(function, count):
     report = bptrain.check_gradients(function, torch.tensor([0.0, -1.5, 1.0, 0.0]))

@@ -9,7 +9,8 @@ import pytest
 from bptrain.cli.main import main
 from bptrain.sweep import population
 
-TINY = ["data=iris", "model.sizes=[4]", "fit.epochs=2", "name=tiny", "sweep.executor=population"]
+HERE = ["sweep.executor=population", "sweep.processes=1"]
+TINY = ["data=iris", "model.sizes=[4]", "fit.epochs=2", "name=tiny", *HERE]
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +131,7 @@ def test_a_full_disk_ends_one_trial_and_not_the_others(folder, capsys, monkeypat
 
 
 def test_a_sweep_of_which_no_trial_can_be_built_is_one_message_and_nothing_written(folder, capsys):
-    words = ["data=csv", "data.path=no.csv,neither.csv", "data.target=y", "sweep.executor=population"]
+    words = ["data=csv", "data.path=no.csv,neither.csv", "data.target=y", *HERE]
     assert main(["-m", *words]) == 2
     err = capsys.readouterr().err
     assert "no.csv" in err
@@ -142,5 +143,5 @@ def test_data_that_is_not_in_memory_goes_alone(folder, capsys):
     np.save("x.npy", np.random.default_rng(0).normal(size=(40, 3)).astype("float32"))
     np.save("y.npy", np.arange(40) % 2)
     words = ["data=npy", "data.path=x.npy", "data.target=y.npy", "name=tiny", "fit.epochs=1"]
-    assert main(["-m", *words, "sweep.executor=population", "seed=0,1"]) == 0
+    assert main(["-m", *words, *HERE, "seed=0,1"]) == 0
     assert "trial 0: its data is not in memory" in capsys.readouterr().out

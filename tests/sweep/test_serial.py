@@ -12,8 +12,8 @@ from torch import nn
 
 from bptrain.cli.main import main
 from bptrain.errors import RequestError
+from bptrain.sweep.execute import execute
 from bptrain.sweep.plan import plan
-from bptrain.sweep.serial import run_all
 
 TINY = ["data=iris", "model.sizes=[4]", "fit.epochs=2", "name=tiny"]
 
@@ -86,14 +86,14 @@ def test_a_sweep_has_the_exit_code_of_its_worst_failure(monkeypatch, overrides, 
 def test_a_sweep_of_which_no_trial_can_be_built_is_one_request_error_and_nothing_written(folder, capsys):
     trials = plan(["data=csv", "data.path=no.csv,neither.csv", "data.target=y", "seed=0,1"])
     with pytest.raises(RequestError) as caught:
-        run_all(trials)
+        execute(trials)
     assert [problem.where for problem in caught.value.problems] == ["no.csv", "neither.csv"]
     assert list(folder.iterdir()) == []
     assert capsys.readouterr().out == ""
 
 
 def test_a_sweep_of_which_one_trial_can_be_built_runs_and_is_on_record(folder):
-    assert run_all(plan([*TINY, "monitor=rmse,loss"]), quiet=True) == 1
+    assert execute(plan([*TINY, "monitor=rmse,loss"]), quiet=True) == 1
     trials = json.loads(only("outputs/tiny/sweeps/*/sweep.json", folder).read_text())["trials"]
     assert [trial["status"] for trial in trials] == ["failed", "finished"]
 

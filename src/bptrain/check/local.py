@@ -17,6 +17,7 @@ from bptrain.check.recording import Recording
 from bptrain.check.report import CallReport
 from bptrain.check.reproduction import Evidence, evidence
 from bptrain.check.rounding import Stochastic
+from bptrain.check.tf32 import SHARE, in_tf32
 from bptrain.check.tolerance import GradientError, coarser, compare, roundoff
 from bptrain.check.verdict import CONTRACT, NUMERICAL, REFERENCE_WRONG, UNVERIFIED, VERIFIED, WRONG, failed, worst
 from bptrain.reference.backprop import Evaluation, NoRule, Run, evaluate
@@ -132,7 +133,9 @@ def _compared(
         stored = {p: cast(g, coarse) for p, g in call.output_gradients.items()}
         return evaluate(call, values, coarse).pull(stored)
 
-    ways = [(moved, 1.0), *[(shifted, 1.0)] * rounding.shifts(call), (rounded, roundoff(dtype) / roundoff(coarse))]
+    share = SHARE if in_tf32(call, dtype) else 1.0
+    scaled = share * roundoff(dtype) / roundoff(coarse)
+    ways = [(moved, share), *[(shifted, share)] * rounding.shifts(call), (rounded, scaled)]
 
     errors, references = {}, {}
     for position in sorted(call.wanted - call.shared):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bptrain.check.recording import Recording
+from bptrain.check.tf32 import ROUNDOFF, in_tf32
 from bptrain.check.tolerance import roundoff
 from bptrain.reference.backprop import Evaluation, Pull
 from bptrain.reference.call import Call
@@ -24,10 +25,10 @@ class Stochastic:
     generator: torch.Generator
 
     def values(self, call: Call, values: Callable[[int], Tensor]) -> Callable[[int], Tensor]:
-        """The call's values with a relative error in each, where the call subtracts something of their size."""
+        """The call's values with a relative error in each, where it subtracts what is as large, or rounds them."""
         if not self.shifts(call):
             return values
-        unit = roundoff(self.recording.dtype_of(call))
+        unit = self._unit(call)
 
         def moved(variable: int) -> Tensor:
             value = values(variable)
@@ -35,15 +36,18 @@ class Stochastic:
 
         return moved
 
-    @staticmethod
-    def shifts(call: Call) -> bool:
+    def shifts(self, call: Call) -> bool:
         rule = rule_for(call.function)
-        return rule is not None and rule.shifts
+        return rule is not None and (rule.shifts or in_tf32(call, self.recording.dtype_of(call)))
+
+    def _unit(self, call: Call) -> float:
+        dtype = self.recording.dtype_of(call)
+        return ROUNDOFF if in_tf32(call, dtype) else roundoff(dtype)
 
     def around(self, call: Call, evaluation: Evaluation) -> Pull:
         """The call's way back with a relative error in each gradient that enters, and in those that leave an error of
         the size of these where the call's kernel cancels, of its partial sums where it adds terms in order."""
-        rule, unit = rule_for(call.function), roundoff(self.recording.dtype_of(call))
+        rule, unit = rule_for(call.function), self._unit(call)
         cancels = rule is not None and rule.cancels
 
         def pull(dy: dict[int, Tensor]) -> dict[int, tuple[str, Tensor | None]]:

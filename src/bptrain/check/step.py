@@ -23,7 +23,7 @@ from bptrain.check.report import GradientReport
 from bptrain.check.step_report import StepReport
 from bptrain.check.stepped_gradient import compare_stepped
 from bptrain.check.stepped_update import compare_update
-from bptrain.check.tolerance import GradientError, compare
+from bptrain.check.tolerance import GradientError, compare, roundoff
 from bptrain.check.update import slots
 from bptrain.check.verdict import ORDER
 from bptrain.reference.accumulation import accumulate
@@ -90,9 +90,9 @@ def check_step(
     losses, stepped = [_compare_loss(value, given, passes[0])], []
     for evaluation, old, recordings in zip(seen, [start, *seen[:-1]], passes, strict=True):
         theirs, stale = (dict(zip(flat, e.gradients, strict=True)) for e in (evaluation, old))
-        whole = all(recording.dtype in (torch.float32, torch.float64) for recording in recordings)
-        exactly = functools.partial(given.exact_gradients, recordings, flat) if whole else None
-        stepped.append(compare_stepped(theirs, given.gradients(recordings, flat), given.sizes, clip, stale, exactly))
+        exactly = functools.partial(given.exact_gradients, recordings, flat)
+        mine, dtype = given.gradients(recordings, flat), max((r.dtype for r in recordings), key=roundoff)
+        stepped.append(compare_stepped(theirs, mine, given.sizes, clip, stale, exactly, dtype))
         if evaluation.loss is not None:
             losses.append(_compare_loss(value.new_tensor(evaluation.loss), given, recordings))
     tapes = [recording.tape for recordings in passes for recording in recordings]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bptrain.cli.arguments import Arguments
-from bptrain.cli.torch_import import import_torch
+from bptrain.train.torch_import import import_torch
 
 KEYS = ("steps", "every", "rows", "strict")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bptrain.cli.arguments import Arguments
-from bptrain.cli.torch_import import import_torch
 from bptrain.errors import Problem, RequestError
+from bptrain.train.torch_import import import_torch
 
 ANSWERS = {"true": True, "false": False}
 

@@ -12,8 +12,9 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bptrain.cli.arguments import parse
-from bptrain.errors import BptrainError
+from bptrain.cli.arguments import Arguments, parse
+from bptrain.errors import BptrainError, Problem, RequestError
+from bptrain.train.launch import launched, told_once
 
 INTERRUPTED = 130
 
@@ -26,7 +27,11 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:  # what Python itself would flush at the end goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):  # a reader that has left wants no more
-            return code or _report(f"stdout: {error.strerror or error}.", 1)
+            code = code or _report(f"stdout: {error.strerror or error}.", 1)
+    if launched() is not None and "torch" in sys.modules:
+        from bptrain.train.distributed import leave
+
+        leave(code)
     return code
 
 
@@ -35,13 +40,16 @@ def _run(argv: list[str] | None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a character that the locale lacks fails no run
             stream.reconfigure(errors="backslashreplace")
     try:
-        arguments = parse(sys.argv[1:] if argv is None else argv)
+        with told_once():
+            arguments = parse(sys.argv[1:] if argv is None else argv)
+            _trains_together(arguments)
         # A verb is imported when it is called, so that none pays for another's imports.
         verb = importlib.import_module(f"bptrain.cli.{arguments.verb}")
         with _terminable():
             return int(verb.run(arguments))
     except KeyboardInterrupt:
-        return _report("interrupted.", INTERRUPTED)
+        launch = launched()
+        return _report("interrupted." if launch is None or not launch.rank else "", INTERRUPTED)
     except BrokenPipeError:  # whoever read our output has left
         return 1
     except BptrainError as error:
@@ -51,6 +59,14 @@ def _run(argv: list[str] | None) -> int:
             return _report("out of memory. Try a smaller fit.batch_size or model.", 1)
         what = next(iter(str(error).strip().splitlines()), type(error).__name__)
         return _report(f"{what} ({type(error).__name__}). BPTRAIN_TRACEBACK=1 shows where.", 1)
+
+
+def _trains_together(arguments: Arguments) -> None:
+    """RequestError when torchrun starts several processes for what takes one."""
+    if launched() is not None and (arguments.verb != "train" or arguments.multirun):
+        verb = "-m" if arguments.multirun else arguments.verb
+        what = f"starts processes that train one run together, and {verb} is not that."
+        raise RequestError(Problem("torchrun", what, f"Start bptrain {verb} by itself."))
 
 
 def _out_of_memory(error: Exception) -> bool:
@@ -65,11 +81,23 @@ def _terminable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
         yield
         return
+    if launched() is not None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _interrupt_once)
+        yield
+        return
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt_once(*_: object) -> None:
+    """torchrun passes on what the terminal has sent already, which must not end what is written at the end."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _report(message: str, code: int) -> int:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-
 from bptrain.cli.arguments import Arguments
-from bptrain.cli.torch_import import import_torch
+from bptrain.train.launch import told_once
+from bptrain.train.torch_import import import_torch
 
 
 def run(arguments: Arguments) -> int:
@@ -13,16 +12,20 @@ def run(arguments: Arguments) -> int:
 
     if arguments.multirun:
         return _sweep(arguments)
-    config = compose(arguments.words, arguments.config_dir, arguments.config_name)
-    if arguments.cfg:
-        print(config.show(arguments.resolve), end="")
-        return 0
-    settings = settings_of(config)
+    with told_once():
+        config = compose(arguments.words, arguments.config_dir, arguments.config_name)
+        if arguments.cfg:
+            print(config.show(arguments.resolve), end="")
+            return 0
+        settings = settings_of(config)
 
     import_torch()
     from bptrain.sweep.job import train
+    from bptrain.train.distributed import connected
+    from bptrain.train.run import build
 
-    train(config, settings, quiet=arguments.quiet)
+    with connected(settings.device):
+        train(build(settings), config, quiet=arguments.quiet)
     return 0
 
 
@@ -35,6 +38,6 @@ def _sweep(arguments: Arguments) -> int:
             print(f"# {' '.join(trial.words)}\n{trial.config.show(arguments.resolve)}")
         return 0
 
-    import_torch()
-    executor = importlib.import_module(f"bptrain.sweep.{trials[0].settings.sweep.executor}")
-    return int(executor.run_all(trials, quiet=arguments.quiet))
+    from bptrain.sweep.execute import execute
+
+    return execute(trials, quiet=arguments.quiet)

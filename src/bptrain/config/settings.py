@@ -64,12 +64,21 @@ class Fit:
     patience: int | None = setting(
         None, "stop after so many evaluations without a better monitored value", minimum=1, unit="evaluations"
     )
-    engine: Literal["eager", "compiled", "auto"] = setting(
+    engine: Literal["eager", "compiled", "graph", "auto"] = setting(
         "eager",
-        "what makes a step: torch call by call, one compiled program, or whichever of them proves faster in this run",
+        "what makes a step: torch call by call, one compiled program, that program replayed as a CUDA graph, or "
+        "whichever of them proves faster in this run",
+    )
+    strategy: Literal["ddp", "fsdp"] = setting(
+        "ddp",
+        "under torchrun only: each process has the whole network (DistributedDataParallel), or a share of its "
+        "parameters, gradients and optimizer state (fully_shard)",
     )
     deterministic: bool = setting(
         False, "nothing that is measured decides: auto is eager, and torch uses its deterministic algorithms alone"
+    )
+    health: bool = setting(
+        True, "measure a step of each evaluated epoch: norms of gradients and updates, and what they warn of"
     )
     checkpoint: Checkpoint = setting(Checkpoint, "when the state is written to disk")
 
@@ -91,12 +100,22 @@ class Check:
 class Sweep:
     """How the trials of `-m` are run."""
 
-    executor: Literal["serial", "population"] = setting(
-        "serial", "one trial after the other; or those that differ in numbers alone together, as one program"
+    executor: Literal["serial", "process", "population"] = setting(
+        "serial",
+        "one trial after the other; several at a time, each in a process; or those that differ in numbers alone "
+        "together, as one program",
+    )
+    processes: int | None = setting(
+        None, "that run trials at the same time; null for as many as the cores have threads for", minimum=1
     )
     max_members: int | None = setting(
         None, "trials that train together at the most; null for as many as fit into memory", minimum=2, unit="trials"
     )
+
+    def __post_init__(self) -> None:
+        if self.executor == "serial" and (self.processes or 1) > 1:
+            what = "the serial executor has one process."
+            raise RequestError(Problem("sweep.processes", what, "Write sweep.executor=process."))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +128,9 @@ class Settings:
     threads: int = setting(
         1, "CPU threads; part of the result. Small networks gain nothing from more", minimum=1, maximum=1024
     )
-    precision: Literal["fp32", "bf16", "fp64"] = setting(
+    precision: Literal["fp32", "tf32", "bf16", "fp64"] = setting(
         "fp32",
+        "tf32: an NVIDIA GPU multiplies float32 with 10 bits of mantissa. "
         "bf16: forward pass and loss under torch.autocast; parameters, gradients and optimizer stay float32. "
         "fp64: all of the run in float64",
     )

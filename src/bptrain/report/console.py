@@ -94,6 +94,8 @@ class Console:
         best = "   [green]best[/green]" if record.best else ""
         epoch = f"epoch {record.epoch:>{width}}/{run.settings.fit.epochs}"
         self.terminal.print(f"{epoch}   {parts}   lr {number(record.lr)}{best}")
+        for finding in record.health.findings if record.health is not None else ():
+            self.terminal.print(f"[yellow]health     epoch {finding.epoch}: {escape(finding.text)}[/yellow]")
 
     def verdict(self, checked: Checked) -> None:
         """One line for a check that found nothing wrong, else the tables of what is."""

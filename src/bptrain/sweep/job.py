@@ -8,25 +8,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bptrain import files
-from bptrain.config.settings import Settings
 from bptrain.report.console import Console
 from bptrain.runs.directory import RunDirectory
-from bptrain.runs.record import keep
+from bptrain.runs.record import follow, keep
 from bptrain.train.fit import fit
 from bptrain.train.record import Record
-from bptrain.train.run import Run, build
+from bptrain.train.run import Run
 
 if TYPE_CHECKING:
     from bptrain.config.compose import Config
 
 
-def train(config: Config, settings: Settings, path: Path | None = None, quiet: bool = False) -> dict[str, Any]:
+def train(run: Run, config: Config, path: Path | None = None, quiet: bool = False) -> dict[str, Any]:
     """Trains a run in a fresh directory, or in `path`; returns its summary.
 
-    Nothing is written before all parts of the run are built. Raises what the run raises, after its summary
-    is on disk.
+    Raises what the run raises, after its summary is on disk. Of several processes the first one alone writes and shows
+    anything, and has a summary.
     """
-    run = build(settings)
+    if run.ranks is not None and run.ranks.rank:
+        for _ in follow(run, fit(run)):
+            pass
+        return {}
     records = job(run, config, fit(run), path, quiet)
     while True:
         try:

@@ -5,33 +5,76 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from bptrain import files
-from bptrain.errors import BptrainError, GradientsWrong, RunFailed
+from bptrain.errors import BptrainError, GradientsWrong, Problem, RequestError, RunFailed
 from bptrain.report.sweep import SweepConsole
 from bptrain.runs.directory import create_sweep
 from bptrain.sweep.plan import Trial
 
 
+@dataclass(frozen=True)
+class Failure:
+    """Why a trial has failed; `problems` are those of a request that is wrong."""
+
+    code: int
+    reason: str
+    problems: tuple[Problem, ...] = ()
+
+    @classmethod
+    def of(cls, error: Exception) -> Failure:
+        if os.environ.get("BPTRAIN_TRACEBACK") == "1":
+            traceback.print_exception(error)
+        code = error.exit_code if isinstance(error, BptrainError) else RunFailed.exit_code
+        problems = error.problems if isinstance(error, RequestError) else ()
+        return cls(code, str(error) or type(error).__name__, problems)
+
+
+class Told(Protocol):
+    """Who is told what becomes of trials: the ledger, or in a process of its own what passes it on."""
+
+    def job(self, trial: Trial) -> Path: ...
+    def begin(self, trials: Sequence[Trial]) -> None: ...
+    def finish(self, trial: Trial, summary: dict[str, Any]) -> None: ...
+    def fail(self, trial: Trial, failure: Failure) -> None: ...
+    def refuse(self, trial: Trial, failure: Failure) -> None: ...
+    def say(self, line: str) -> None: ...
+
+
 class Ledger:
-    """`sweep.json` in the fresh directory of a sweep, kept up to date; a context in which the console is live."""
+    """`sweep.json` in the fresh directory of a sweep, kept up to date; a context in which the console is live.
+
+    Nothing is written or shown before it is clear that some trial can be built.
+    """
 
     def __init__(self, trials: Sequence[Trial], quiet: bool) -> None:
-        self.path: Path = create_sweep(trials[0].settings.name)
-        self.console = SweepConsole(quiet, len(trials), self.path)
+        self.trials, self.quiet = trials, quiet
+        self.path: Path | None = None
+        self.refused: list[tuple[Trial, Failure]] = []  # before it was clear
         self.entries: dict[int, dict[str, Any]] = {}
         self.codes: set[int] = set()
 
+    def _open(self) -> Path:
+        if self.path is None:
+            self.path = create_sweep(self.trials[0].settings.name)
+            self.console = SweepConsole(self.quiet, len(self.trials), self.path)
+            self.console.__enter__()
+            for trial, failure in self.refused:
+                self.refuse(trial, failure)
+        return self.path
+
     def __enter__(self) -> Ledger:
-        self.console.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.path is None:
+            return
         for entry in self.entries.values():
             if entry["status"] == "running":
                 entry["status"] = "interrupted"
@@ -40,9 +83,10 @@ class Ledger:
 
     def job(self, trial: Trial) -> Path:
         """The directory of a trial's run."""
-        return self.path / str(trial.number)
+        return self._open() / str(trial.number)
 
     def begin(self, trials: Sequence[Trial]) -> None:
+        self._open()
         for trial in trials:
             self.console.start(trial.number, trial.words)
             entry = {"number": trial.number, "overrides": list(trial.words), "status": "running"}
@@ -53,11 +97,21 @@ class Ledger:
         told = {key: summary[key] for key in ("status", "monitor", "mode", "seconds")}
         self._end(trial, told | {"best": summary.get("best"), "test": summary.get("test")})
 
-    def fail(self, trial: Trial, error: Exception) -> None:
-        if os.environ.get("BPTRAIN_TRACEBACK") == "1":
-            traceback.print_exception(error)
-        self.codes.add(error.exit_code if isinstance(error, BptrainError) else RunFailed.exit_code)
-        self._end(trial, {"status": "failed", "reason": str(error) or type(error).__name__})
+    def fail(self, trial: Trial, failure: Failure) -> None:
+        self.codes.add(failure.code)
+        self._end(trial, {"status": "failed", "reason": failure.reason})
+
+    def refuse(self, trial: Trial, failure: Failure) -> None:
+        """It can't be built."""
+        if self.path is None and failure.problems:
+            self.refused.append((trial, failure))
+            return
+        self.begin([trial])
+        self.fail(trial, failure)
+
+    def say(self, line: str) -> None:
+        self._open()
+        self.console.say(line)
 
     def _end(self, trial: Trial, told: dict[str, Any]) -> None:
         self.entries[trial.number] |= told
@@ -65,13 +119,17 @@ class Ledger:
         self.console.end(self.entries[trial.number])
 
     def _write(self) -> None:
-        files.write_json(self.path / "sweep.json", {"trials": [self.entries[n] for n in sorted(self.entries)]})
+        files.write_json(self._open() / "sweep.json", {"trials": [self.entries[n] for n in sorted(self.entries)]})
 
     def close(self) -> int:
         """Shows the table of all; the exit code: 0 when all finished, 3 when some gradients were wrong, else 1.
 
-        1 goes before 3, when a run has failed in another way.
+        1 goes before 3, when a run has failed in another way. RequestError, with nothing written, when the request of
+        each trial is wrong.
         """
+        if self.path is None:
+            problems = (problem for _, failure in self.refused for problem in failure.problems)
+            raise RequestError(list(dict.fromkeys(problems)))
         self.console.table([self.entries[number] for number in sorted(self.entries)])
         wrong = GradientsWrong.exit_code in self.codes and RunFailed.exit_code not in self.codes
         return GradientsWrong.exit_code if wrong else min(1, len(self.codes))

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from bptrain.data.dataset import Dataset
-from bptrain.errors import BptrainError, RequestError
+from bptrain.errors import BptrainError
+from bptrain.sweep import serial
 from bptrain.sweep.job import job
-from bptrain.sweep.ledger import Ledger
+from bptrain.sweep.ledger import Failure, Told
 from bptrain.sweep.plan import Trial
-from bptrain.sweep.serial import one_by_one
 from bptrain.train.member import Member
 from bptrain.train.population import Population, Programs
 from bptrain.train.program import Untraceable
@@ -28,32 +28,24 @@ CACHE = 4 * 2**20
 Group = list[tuple[Trial, Member]]
 
 
-def run_all(trials: list[Trial], quiet: bool = False) -> int:
+def run(trials: Sequence[Trial], ledger: Told) -> None:
     """As the serial executor, but that trials with the same shapes train as one program."""
-    groups, alone, failed = _built(trials)
-    if len(failed) == len(trials) and all(isinstance(error, RequestError) for _, error in failed):
-        raise RequestError(list(dict.fromkeys(p for _, error in failed for p in error.problems)))  # type: ignore[attr-defined]
-    with Ledger(trials, quiet) as ledger:
-        for trial, error in failed:
-            ledger.begin([trial])
-            ledger.fail(trial, error)
-        for group in groups:
-            parts, programs = _parts(group), Programs()
-            together = f"{len(group)} trials as one program" + (f", by {len(parts[0])}" if len(parts) > 1 else "")
-            ledger.console.say(f"population  {together}")
-            for done, part in enumerate(parts):
-                _together(part, programs, len(parts) - done, ledger)
-        for trial, reason in alone:
-            ledger.console.say(f"alone       trial {trial.number}: {reason}")
-        one_by_one([trial for trial, _ in alone], ledger)
-    return ledger.close()
+    groups, alone = _built(trials, ledger)
+    for group in groups:
+        parts, programs = _parts(group), Programs()
+        together = f"{len(group)} trials as one program" + (f", by {len(parts[0])}" if len(parts) > 1 else "")
+        ledger.say(f"population  {together}")
+        for done, part in enumerate(parts):
+            _together(part, programs, len(parts) - done, ledger)
+    for trial, reason in alone:
+        ledger.say(f"alone       trial {trial.number}: {reason}")
+    serial.run([trial for trial, _ in alone], ledger)
 
 
-def _built(trials: Sequence[Trial]) -> tuple[list[Group], list[tuple[Trial, str]], list[tuple[Trial, Exception]]]:
-    """Groups of trials that can train together, those that go alone and why, and those that can't be built."""
+def _built(trials: Sequence[Trial], ledger: Told) -> tuple[list[Group], list[tuple[Trial, str]]]:
+    """Groups of trials that can train together, and those that go alone and why."""
     groups: dict[str, Group] = {}
     alone: list[tuple[Trial, str]] = []
-    failed: list[tuple[Trial, Exception]] = []
     datasets: dict[str, Dataset] = {}  # those of the same seed are the same
     for trial in trials:
         data, seed = trial.settings.data, trial.settings.seed
@@ -65,9 +57,9 @@ def _built(trials: Sequence[Trial]) -> tuple[list[Group], list[tuple[Trial, str]
         except Untraceable as error:
             alone.append((trial, str(error)))
         except Exception as error:
-            failed.append((trial, error))
+            ledger.refuse(trial, Failure.of(error))
     alone += [(group[0][0], "no other trial has its shapes") for group in groups.values() if len(group) == 1]
-    return [group for group in groups.values() if len(group) > 1], alone, failed
+    return [group for group in groups.values() if len(group) > 1], alone
 
 
 def _parts(group: Group) -> list[Group]:
@@ -87,7 +79,7 @@ class _Job:
     What waits for the disk at its start and its end is done by `pool`, for all members at once.
     """
 
-    def __init__(self, trial: Trial, member: Member, ledger: Ledger, pool: Executor) -> None:
+    def __init__(self, trial: Trial, member: Member, ledger: Told, pool: Executor) -> None:
         self.trial, self.member, self.ledger, self.pool = trial, member, ledger, pool
         self.fed: deque[Record | BptrainError] = deque()
         self.records = job(member.run, trial.config, self._feed(), ledger.job(trial), quiet=True)
@@ -132,13 +124,13 @@ class _Job:
             write()
         except Exception as error:
             self.running = False
-            self.ledger.fail(self.trial, error)
+            self.ledger.fail(self.trial, Failure.of(error))
         if self.summary and self.running:
             self.running = False
             self.ledger.finish(self.trial, self.summary)
 
 
-def _together(part: Group, programs: Programs, share: int, ledger: Ledger) -> None:
+def _together(part: Group, programs: Programs, share: int, ledger: Told) -> None:
     ledger.begin([trial for trial, _ in part])
     members = [member for _, member in part]
     with ExitStack() as stack:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -12,11 +13,14 @@ from torch import Tensor
 from bptrain.check.step import check_step
 from bptrain.errors import GradientsWrong, RunFailed
 from bptrain.train.evaluation import evaluate
+from bptrain.train.health import HealthMonitor
 from bptrain.train.loader import read_ahead
 from bptrain.train.order import batches, permutation
-from bptrain.train.record import Checked, Evaluated, Finished, Record, Scores, Stepped
+from bptrain.train.parallel import divided, whole
+from bptrain.train.record import Checked, Evaluated, Finished, Health, Record, Scores, Stepped
 from bptrain.train.run import Run
 
+DRAWN = "loss, gradients of the step and buffers, since each process draws dropout of its own"
 CURE = "Try a lower optimizer.lr, or fit.clip=1."
 
 
@@ -28,11 +32,13 @@ def fit(run: Run) -> Iterator[Record]:
     """
     settings, state = run.settings, run.state
     groups = state.optimizer.param_groups
-    early, chosen = "", None
+    early, chosen, health = "", None, HealthMonitor(run)
     while state.epoch < settings.fit.epochs and not early:
         total = torch.zeros((), device=run.device)
-        steps = steps_of(run, state.epoch)
-        for step in read_ahead(run.dataset.parts["train"].inputs, steps):
+        steps, measured = divided(steps_of(run, state.epoch), run.ranks), health.due(state.epoch)
+        for number, step in enumerate(read_ahead(run.dataset.parts["train"].inputs, steps)):
+            if number == measured:
+                health.begin()
             lr, checked = groups[0]["lr"], None
             if due(run, state.step):
                 checked = check(run, step, run.engine.step)
@@ -42,6 +48,8 @@ def fit(run: Run) -> Iterator[Record]:
                 loss = checked.loss
             else:
                 loss = run.engine.step(step)
+            if number == measured:
+                health.end()
             state.schedule.step()
             state.step += 1
             total = total + loss  # in the dtype of the loss
@@ -51,14 +59,14 @@ def fit(run: Run) -> Iterator[Record]:
                     raise fault(checked)
             if run.engine.chosen is not None and run.engine.chosen is not chosen:
                 yield (chosen := run.engine.chosen)
-            yield Stepped(state.epoch + 1, state.step, sum(map(len, step)), loss, lr)
-        evaluated, early = end_epoch(run, total / len(steps), lr)
+            yield Stepped(state.epoch + 1, state.step, sum(map(len, whole(step))), loss, lr)
+        evaluated, early = end_epoch(run, total / len(steps), lr, health)
         if evaluated is not None:
             yield evaluated
     yield finish(run, early)
 
 
-def end_epoch(run: Run, train_loss: Tensor, lr: float) -> tuple[Evaluated | None, str]:
+def end_epoch(run: Run, train_loss: Tensor, lr: float, health: HealthMonitor) -> tuple[Evaluated | None, str]:
     """Counts an epoch whose steps had that mean loss; the evaluation if one is due, and why training ends, if it does.
 
     RunFailed when a loss is not finite.
@@ -68,7 +76,7 @@ def end_epoch(run: Run, train_loss: Tensor, lr: float) -> tuple[Evaluated | None
     early = getattr(state.optimizer, "stopped", "")  # those that search along lines know when they are done
     if state.epoch % settings.evaluate and state.epoch != settings.epochs and not early:
         return None, ""
-    evaluated = _evaluate(run, train_loss.item(), lr)
+    evaluated = _evaluate(run, *health.read(train_loss, lr), lr)
     if settings.patience is not None and state.stale >= settings.patience:
         early = early or "no better value within fit.patience"
     return evaluated, early
@@ -81,17 +89,21 @@ def check(run: Run, step: list[Tensor], make: Callable[[list[Tensor]], Tensor]) 
     """
     start = time.perf_counter()
     part, settings = run.dataset.parts["train"], run.settings
-    made: list[Tensor] = []
+    replica = run.unsharded.of(run.state, settings) if run.unsharded is not None else None
+    model, optimizer = (run.state.model, run.state.optimizer) if replica is None else (replica.model, replica.optimizer)
+    batches, made = whole(step), list[Tensor]()
 
     def take() -> Tensor:
         made.append(make(step))
+        if replica is not None:
+            replica.refresh()
         return made[-1]
 
     report = check_step(
-        run.state.model,
+        model,
         run.loss,
-        run.state.optimizer,
-        [(part.inputs[rows], part.targets[rows]) for rows in step],
+        optimizer,
+        [(part.inputs[rows], part.targets[rows]) for rows in batches],
         take,
         schedule=run.state.schedule,
         step=run.state.step,
@@ -101,8 +113,10 @@ def check(run: Run, step: list[Tensor], make: Callable[[list[Tensor]], Tensor]) 
         seed=settings.seed,
         strict=settings.check.strict,
     )
-    seconds, batch = time.perf_counter() - start, sum(map(len, step))
-    rows = sum(len(rows[: settings.check.rows]) for rows in step)
+    if run.drawing and run.ranks is not None and run.ranks.size > 1:
+        report = replace(report, loss=None, stepped=None, buffers={}, note=DRAWN)
+    seconds, batch = time.perf_counter() - start, sum(map(len, batches))
+    rows = sum(len(rows[: settings.check.rows]) for rows in batches)
     return Checked(run.state.step, seconds, report, rows, batch, made[0] if made else None)
 
 
@@ -130,7 +144,7 @@ def steps_of(run: Run, epoch: int) -> list[list[Tensor]]:
     return [cut[i : i + fit.accumulate] for i in range(0, len(cut), fit.accumulate)]
 
 
-def _evaluate(run: Run, train_loss: float, lr: float) -> Evaluated:
+def _evaluate(run: Run, train_loss: float, health: Health | None, lr: float) -> Evaluated:
     """Scores of an epoch. The monitored value is the validation part's, or the training part's without one."""
     state, scores = run.state, {"train": {"loss": _finite("training", train_loss, run.state.epoch)}}
     if "validation" in run.dataset.parts:
@@ -139,7 +153,7 @@ def _evaluate(run: Run, train_loss: float, lr: float) -> Evaluated:
     monitored = watched[run.monitor] * (-1 if run.mode == "max" else 1)
     best = state.improved(monitored, watched["loss"])
     state.schedule.evaluated(monitored)
-    return Evaluated(state.epoch, state.step, lr, scores, best)
+    return Evaluated(state.epoch, state.step, lr, scores, best, health)
 
 
 def finish(run: Run, early: str) -> Finished:
@@ -154,7 +168,7 @@ def finish(run: Run, early: str) -> Finished:
 
 
 def _scores(run: Run, part: str, epoch: int) -> Scores:
-    scores = evaluate(run.state.model, run.loss, run.dataset, part, run.metrics, run.casts)
+    scores = evaluate(run.state.model, run.loss, run.dataset, part, run.metrics, run.casts, run.ranks)
     _finite(part, scores["loss"], epoch)
     return scores
 

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_flatten
 from bptrain.config.component import Component
 from bptrain.reference.draws import kept
 from bptrain.train.engine import Eager
+from bptrain.train.health import HealthMonitor
 from bptrain.train.noise import drawn
 from bptrain.train.order import batches, permutation
 from bptrain.train.program import Untraceable
@@ -48,6 +49,7 @@ class Member:
         first = batches(self.order(0), run.batch_size, run.settings.fit.drop_last)[: run.settings.fit.accumulate]
         self.sizes = tuple(map(len, first))
         _, self.spec = tree_flatten(self.step(self.sizes).lasting(run.state.optimizer))
+        self.health = HealthMonitor(run, [name.removeprefix("model.") for name in self.step(self.sizes).trained])
 
     @property
     def parameters(self) -> list[Tensor]:

@@ -61,6 +61,7 @@ class Population:
         for seat, tensors in enumerate(each):
             for tensor, stacked in zip(tensors, self.tensors, strict=True):
                 tensor.data = stacked[seat]
+        self.lasting: Lasting = tree_unflatten(self.tensors, self.members[0].spec)
         self.times: dict[tuple[tuple[int, ...], bool], list[float]] = {}
 
     def fit(self) -> Told:
@@ -74,10 +75,13 @@ class Population:
 
     def _epoch(self, epoch: int) -> Told:
         steps = self._rows(epoch)
+        measured = max(member.health.due(epoch) for member in self.members)
         numbers = self._numbers(len(steps))
         self.pending, heard = 0, time.perf_counter()
         total = self.tensors[0].new_zeros(self.size)
-        for rows, of_step in zip(steps, numbers, strict=True):
+        for number, (rows, of_step) in enumerate(zip(steps, numbers, strict=True)):
+            if number == measured:
+                before = [w.clone() for w in self.lasting.trained]
             step = self.members[0].run.state.step + self.pending
             if checked := [member for member in self.members if due(member.run, step)]:
                 yield from self._flush(total)
@@ -86,6 +90,8 @@ class Population:
                     return
             else:
                 total = total + self._make(rows, of_step, step)
+            if number == measured:
+                self._measure(epoch, before)
             self.pending, self.last = self.pending + 1, sum(r.shape[1] for r in rows)
             every = [m.run.settings.fit.checkpoint.every for m in self.members]
             if time.perf_counter() - heard > PAUSE or any(isinstance(e, int) and (step + 1) % e == 0 for e in every):
@@ -94,6 +100,16 @@ class Population:
         yield from self._flush(total)
         for member in list(self.members):
             yield from self._end_epoch(member, total[self.seats[member.number]] / len(steps))
+
+    def _measure(self, epoch: int, before: list[Tensor]) -> None:
+        """The figures of a step for the health of all, from what the trained parameters were before it."""
+        trained, gradients, *_ = self.lasting
+        torch._foreach_sub_(before, trained)
+        norms = [torch.linalg.vector_norm(x.reshape(self.size, -1), dim=1) for x in (*trained, *before, *gradients)]
+        figures = torch.stack(norms, 1)  # (seats, 3 P)
+        for member in self.members:
+            if member.health.due(epoch) >= 0:
+                member.health.figures = figures[self.seats[member.number]]
 
     def _flush(self, total: Tensor) -> Told:
         """Counts the steps that are pending, and tells each member of them."""
@@ -117,7 +133,7 @@ class Population:
         rate = state.schedule.due(state.step - 1)[0]
         torch.set_rng_state(state.generator.get_state())  # what is drawn in an evaluation is drawn from there
         try:
-            evaluated, early = end_epoch(member.run, loss, rate)
+            evaluated, early = end_epoch(member.run, loss, rate, member.health)
             if evaluated is not None:
                 yield member, evaluated
             if early or state.epoch == member.run.settings.fit.epochs:

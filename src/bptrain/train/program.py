@@ -24,6 +24,9 @@ import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from bptrain.train.pooling import ELEMENTWISE
+
+Run = Callable[[list[Tensor]], list[Tensor]]
 COMPILING, LOADING = 8.0, 0.2  # seconds, about: to compile a short program, to load one that was compiled before
 
 
@@ -57,7 +60,7 @@ class Program:
         start = time.perf_counter()
         self.examples = list(examples)
         self.graph = _traced(function, self.examples)
-        self.run: Callable[[list[Tensor]], list[Tensor]] = lambda tensors: self.graph(*tensors)
+        self.run: Run = lambda tensors: self.graph(*tensors)
         self.cached = self.compiled = False
         self.seconds = time.perf_counter() - start
 
@@ -66,11 +69,12 @@ class Program:
         start, path = time.perf_counter(), self.path()
         try:
             with _silent():
-                found = _loaded(path)
+                device = self.examples[0].device
+                found = _loaded(path, device)
                 self.cached = found is not None
                 if found is None:
                     _compile(self.graph, self.examples, path)
-                    found = _loaded(path)
+                    found = _loaded(path, device)
         except Exception as error:  # the compiler's own, of any kind
             raise Untraceable(reason(error)) from error
         if found is None:
@@ -93,7 +97,8 @@ class Program:
         for tensor in self.examples:
             digest.update(f"{tensor.dtype} {tuple(tensor.shape)} {tensor.stride()} {tensor.device}\n".encode())
         machine = (torch.__version__, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads())
-        digest.update(f"{machine} {torch.are_deterministic_algorithms_enabled()}\n{self.graph.code}".encode())
+        chosen = (torch.are_deterministic_algorithms_enabled(), torch.backends.cuda.matmul.fp32_precision)
+        digest.update(f"{machine} {chosen}\n{self.graph.code}".encode())
         for name, constant in sorted(_constants(self.graph).items()):
             digest.update(f"{name} {constant.dtype} {tuple(constant.shape)}\n".encode())
             digest.update(constant.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
@@ -118,6 +123,8 @@ def _traced(function: Callable[..., list[Tensor]], examples: list[Tensor]) -> fx
 def _compile(graph: fx.GraphModule, examples: list[Tensor], path: Path) -> None:
     """Writes the package as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if examples[0].device.type == "cpu" and any(node.target in ELEMENTWISE for node in graph.graph.nodes):
+        graph = make_fx(graph, ELEMENTWISE, tracing_mode="fake", _allow_non_fake_inputs=True)(*examples)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder, torch.no_grad():
         exported = torch.export.export(graph, tuple(examples), strict=False)
         made = torch._inductor.aoti_compile_and_package(
@@ -128,13 +135,17 @@ def _compile(graph: fx.GraphModule, examples: list[Tensor], path: Path) -> None:
         os.replace(made, path)
 
 
-def _loaded(path: Path) -> Callable[[list[Tensor]], list[Tensor]] | None:
-    """What runs the machine code of a package; None where there is none, or it is torn, or another program's."""
+def _loaded(path: Path, device: torch.device) -> Run | None:
+    """What runs the machine code of a package; None where there is none, or it is torn, or another program's.
+
+    Without locks between threads, which a recording as a CUDA graph would not survive, and a run does not need.
+    """
     try:
         with ZipFile(path) as package:
             if package.testzip() is not None:
                 return None
-        loader = torch._inductor.aoti_load_package(str(path)).loader
+        index = -1 if device.index is None else device.index
+        loader = torch._inductor.aoti_load_package(str(path), run_single_threaded=True, device_index=index).loader
     except (OSError, BadZipFile, RuntimeError):
         return None
     return loader.run if loader.get_metadata().get("bptrain") == path.stem else None

@@ -50,6 +50,31 @@ class Chosen:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What is likely to be wrong with a training, in an epoch measured: its kind, where, the figure, and in words."""
+
+    epoch: int
+    step: int
+    kind: str  # unreached, vanishing, unchanged, too large or exploding
+    parameter: str  # '' for all of them
+    value: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Health:
+    """Figures of one step: the 2-norm of the gradient after clipping, and that of the update over that of the weights.
+
+    `shares` are the latter of each parameter that is not 0; findings are those that have not been told before.
+    """
+
+    gradient_norm: float
+    update_ratio: float | None  # None where all weights are 0
+    shares: dict[str, float]
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
 class Evaluated:
     """The end of an epoch with an evaluation: scores by part, 'train' holding the mean loss of the steps."""
 
@@ -58,6 +83,7 @@ class Evaluated:
     lr: float
     scores: dict[str, Scores]
     best: bool  # the monitored value is the best so far
+    health: Health | None  # None where it was not measured
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,12 @@ from bptrain.reference.draws import kept
 from bptrain.schedulers import Constant
 
 
-def batches_add_up(settings: Settings, dataset: Dataset) -> None:
-    """RequestError when the mean over a step's rows is not the mean of its batches' means, weighted by their rows."""
-    if settings.fit.accumulate == 1 or not isinstance(settings.loss, CrossEntropy):
+def batches_add_up(settings: Settings, dataset: Dataset, divided: bool) -> None:
+    """RequestError when the mean over a step's rows is not the mean of its batches' means, weighted by their rows.
+
+    `divided` says whether batches are parts of larger ones, divided among processes.
+    """
+    if (settings.fit.accumulate == 1 and not divided) or not isinstance(settings.loss, CrossEntropy):
         return
     if settings.loss.weight is not None:
         what = "but loss.weight makes the loss of each a mean by its targets' weights."
@@ -29,6 +32,8 @@ def batches_add_up(settings: Settings, dataset: Dataset) -> None:
         what = f"but in {dataset.task} the loss of each is a mean over its tokens, of which some have more."
     else:
         return
+    if divided:
+        raise RequestError(Problem("torchrun", f"divides batches by their rows, {what}", "Start it without torchrun."))
     cure = "Write fit.accumulate=1 and a larger fit.batch_size."
     raise RequestError(Problem("fit.accumulate", f"averages batches by their rows, {what}", cure))
 
@@ -42,6 +47,13 @@ def truncates(settings: Settings) -> None:
     if isinstance(model, Recurrent):
         what = f"cuts a sequence into chunks, and the state of a bidirectional {name} also comes from its end."
     raise RequestError(Problem("fit.tbptt", what, "Write null, or model=rnn, gru or lstm with bidirectional=false."))
+
+
+def graph_has_a_gpu(settings: Settings, device: torch.device) -> None:
+    """RequestError when steps are to be CUDA graphs, and the run is on another device."""
+    if settings.fit.engine == "graph" and device.type != "cuda":
+        what = f"graph records steps of an NVIDIA GPU, and this run is on {device}."
+        raise RequestError(Problem("fit.engine", what, "Write fit.engine=compiled, or device=cuda where there is one."))
 
 
 def search_is_free(settings: Settings) -> None:
@@ -59,12 +71,16 @@ def search_is_free(settings: Settings) -> None:
         raise RequestError(problems)
 
 
-def batches_suit_batch_norm(settings: Settings, model: nn.Module, rows: int, batch_size: int) -> None:
-    """RequestError when a batch of an epoch has a single row, of which batch normalization has no variance."""
+def batches_suit_batch_norm(settings: Settings, model: nn.Module, rows: int, batch_size: int, processes: int) -> None:
+    """RequestError when a batch of an epoch has a single row, of which batch normalization has no variance.
+
+    Or fewer than one row for each of some processes: what a process without any takes must not count.
+    """
     batch_norm = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    last = rows % batch_size or batch_size
-    if batch_norm and (batch_size == 1 or (last == 1 and not settings.fit.drop_last)):
-        what = f"leaves a batch of one of the {rows} rows, and batch normalization needs two."
+    last, needed = rows % batch_size or batch_size, max(2, processes)
+    if batch_norm and (batch_size < needed or (last < needed and not settings.fit.drop_last)):
+        least = "two" if needed == 2 else f"one for each of {processes} processes"
+        what = f"leaves a batch of {min(last, batch_size)} of the {rows} rows, and batch normalization needs {least}."
         raise RequestError(Problem("fit.batch_size", what, "Write another size, or fit.drop_last=true."))
 
 

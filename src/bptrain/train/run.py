@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -15,23 +16,33 @@ from bptrain.data.dataset import Dataset
 from bptrain.errors import Problem, RequestError
 from bptrain.metrics import Metric, Mode, chosen, metrics_for, monitored
 from bptrain.train.choice import engine_of
+from bptrain.train.distributed import Ranks, ranks_of
+from bptrain.train.division import divide, divisible
 from bptrain.train.engine import Engine
-from bptrain.train.precision import casts, dtype
+from bptrain.train.layout import channels_last
+from bptrain.train.parallel import Parallel
+from bptrain.train.precision import casts, dtype, multiply
 from bptrain.train.requirements import (
     batches_add_up,
     batches_suit_batch_norm,
     forward_once,
+    graph_has_a_gpu,
     search_is_free,
     truncates,
 )
 from bptrain.train.state import State
+
+if TYPE_CHECKING:
+    from bptrain.train.sharded import Unsharded
 
 
 @dataclass
 class Run:
     """All parts of a run, the data on the device.
 
-    `batch_size` is all rows for a full-batch optimizer; model and loss are run inside `casts`.
+    `batch_size` is all rows for a full-batch optimizer; model and loss are run inside `casts`. `ranks` are the
+    processes that train it together, None for one alone; a network that is `drawing` draws at random in each of them,
+    and `unsharded` gives the whole of one that is divided among them.
     """
 
     settings: Settings
@@ -45,6 +56,9 @@ class Run:
     device: torch.device
     batch_size: int
     casts: AbstractContextManager[object]
+    ranks: Ranks | None = None
+    drawing: bool = False
+    unsharded: Unsharded | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -61,10 +75,14 @@ def build(settings: Settings, dataset: Dataset | None = None) -> Run:
     `dataset` is what its data load with its seed, where that is at hand.
     """
     torch.set_num_threads(settings.threads)
-    device, number = _device(settings.device), dtype(settings.precision)
+    device, number, ranks = _device(settings.device), dtype(settings.precision), ranks_of(settings)
     dataset = settings.model.prepared(settings.data.load(settings.seed) if dataset is None else dataset)
     torch.manual_seed(settings.seed)
     problems: list[Problem] = []
+    with _collected(problems):
+        multiply(settings.precision, device)
+    with _collected(problems):
+        graph_has_a_gpu(settings, device)
     with _collected(problems):
         settings.loss.must_fit(dataset)
         loss = settings.loss.build(dataset).to(device, number)
@@ -75,13 +93,18 @@ def build(settings: Settings, dataset: Dataset | None = None) -> Run:
         monitor, mode = _monitored(settings, dataset)
         metrics = chosen(settings.metrics, monitor, dataset.task)
     with _collected(problems):
-        batches_add_up(settings, dataset)
+        batches_add_up(settings, dataset, divided=ranks is not None)
+    with _collected(problems):
+        if ranks is not None:
+            divisible(settings)
     with _collected(problems):
         search_is_free(settings)
     with _collected(problems):
         truncates(settings)
     if problems:
         raise RequestError(problems)
+    if ranks is None:  # what is divided must be contiguous
+        channels_last(model, device, settings.precision)
     if settings.fit.tbptt is not None:
         model.tbptt = settings.fit.tbptt  # type: ignore[assignment]
     parts = {name: part.to(device, number) for name, part in dataset.parts.items()}
@@ -92,15 +115,22 @@ def build(settings: Settings, dataset: Dataset | None = None) -> Run:
     rows = len(parts["train"])
     full_batch = settings.optimizer.full_batch or settings.loss.full_batch
     batch_size = rows if full_batch else min(settings.fit.batch_size, rows)
-    batches_suit_batch_norm(settings, model, rows, batch_size)
+    batches_suit_batch_norm(settings, model, rows, batch_size, ranks.size if ranks is not None else 1)
+    forward_once(model, loss, dataset, metrics, settings.loss.output_shape(dataset))
+    division = divide(model, loss, parts["train"]) if ranks is not None else None
+    unsharded = ranks.shard(model, device) if ranks is not None and ranks.sharded else None
     optimizer = settings.optimizer.build(model.parameters())
     per_epoch = _steps_per_epoch(settings, rows, batch_size)
     schedule = settings.scheduler.build(optimizer, settings.fit.epochs * per_epoch, per_epoch)
     state = State(model, optimizer, schedule)
     inside = casts(settings.precision, device)
     engine = engine_of(settings, state, loss, parts["train"], inside, settings.fit.epochs * per_epoch)
-    forward_once(model, loss, dataset, metrics, settings.loss.output_shape(dataset))
-    return Run(settings, dataset, loss, state, engine, metrics, monitor, mode, device, batch_size, inside)
+    run = Run(settings, dataset, loss, state, engine, metrics, monitor, mode, device, batch_size, inside)
+    if ranks is not None and division is not None:
+        ranks.seed(settings.seed)
+        run.engine = Parallel(state, loss, parts["train"], settings.fit.clip, inside, ranks, division)
+        run.ranks, run.drawing, run.unsharded = ranks, division.drawing, unsharded
+    return run
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,6 +24,14 @@ class Snapshot:
     optimizer: dict[str, Tensor]
     generators: dict[str, Tensor]
     rest: dict[str, Any]
+
+    def full(self) -> Snapshot:
+        """The same with what is sharded put together on the CPU; each process must call it then."""
+
+        def joined(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {name: x if (y := full(x)) is x else y.cpu() for name, x in tensors.items()}
+
+        return replace(self, model=joined(self.model), optimizer=joined(self.optimizer))
 
 
 @dataclass
@@ -76,6 +84,11 @@ class State:
         if torch.cuda.is_initialized():
             generators |= {f"cuda:{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
         return Snapshot(model, tensors, generators, rest)
+
+
+def full(tensor: Tensor) -> Tensor:
+    """The tensor that shards on several processes are parts of, each of which must call it; others as they are."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
 def _plain(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:

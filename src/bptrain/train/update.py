@@ -32,8 +32,9 @@ class Update(abc.ABC):
     def begin(self, optimizer: Optimizer, parameter: Tensor) -> dict[str, Tensor]:
         """The state of a parameter, which torch's own step would begin with where there is none yet."""
         state = optimizer.state[parameter]
-        if self.counts and "step" not in state:
-            state["step"] = torch.zeros((), dtype=torch.get_default_dtype())
+        if self.counts:  # on the device, as a program there can't count elsewhere
+            count = state.get("step", torch.zeros((), dtype=torch.get_default_dtype()))
+            state["step"] = count.to(parameter.device)
         for name in self.slots:
             if state.get(name) is None:
                 state[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)

@@ -1,0 +1,64 @@
+"""Executes the trials of a sweep: in this process, or in several that share them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+from bptrain.sweep.ledger import Ledger
+from bptrain.sweep.plan import Trial
+from bptrain.sweep.workers import work_off
+from bptrain.train.torch_import import import_torch
+
+EXECUTORS = {"serial": "serial", "process": "serial", "population": "population"}  # what runs the trials of a process
+FEW = 4  # trials of a population that are worth a process of their own
+NUMBERS = re.compile(  # keys of numbers in which members of a population may differ
+    r"(seed|(scheduler|optimizer)\.\w+|fit\.(epochs|patience|clip)|(model|loss)\.(\w*dropout|label_smoothing))="
+)
+
+
+def execute(trials: Sequence[Trial], quiet: bool = False) -> int:
+    """Runs every trial, whatever becomes of the others; returns the exit code of the sweep.
+
+    RequestError, before anything is written, when none of the trials can be built.
+    """
+    executor = EXECUTORS[trials[0].settings.sweep.executor]
+    shares = _shares(trials)
+    with Ledger(trials, quiet) as ledger:
+        if len(shares) > 1:
+            work_off(shares, executor, _processes(trials), ledger)
+        else:
+            import_torch()
+            importlib.import_module(f"bptrain.sweep.{executor}").run(trials, ledger)
+    return ledger.close()
+
+
+def _processes(trials: Sequence[Trial]) -> int:
+    """How many processes work at the same time, at the most; unless it is said, each has cores for its threads."""
+    settings = trials[0].settings
+    if settings.sweep.processes is not None:
+        return settings.sweep.processes
+    if settings.sweep.executor == "serial" or any(trial.settings.device != "cpu" for trial in trials):
+        return 1
+    return max(1, len(os.sched_getaffinity(0)) // max(trial.settings.threads for trial in trials))
+
+
+def _shares(trials: Sequence[Trial]) -> list[Sequence[Trial]]:
+    """What a process gets at a time: a trial, or trials of a population, few groups of which are cut for that."""
+    processes, sweep = _processes(trials), trials[0].settings.sweep
+    if processes == 1:
+        return [trials]
+    if sweep.executor != "population":
+        return [[trial] for trial in trials]
+    groups: dict[tuple[str, ...], list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(tuple(word for word in trial.words if not NUMBERS.match(word)), []).append(trial)
+    shares: list[Sequence[Trial]] = []
+    for group in groups.values():
+        pieces = min(-(-processes // len(groups)), max(1, len(group) // min(FEW, sweep.max_members or FEW)))
+        bounds = [len(group) * i // pieces for i in range(pieces + 1)]
+        shares += [group[a:b] for a, b in pairwise(bounds)]
+    return shares

@@ -1,0 +1,158 @@
+"""Workers: processes that run trials for a sweep, and tell the ledger, in the first process, what becomes of them.
+
+One that dies costs the trials it was running: the others go on, and another takes its place.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from bptrain.errors import RunFailed
+from bptrain.sweep.ledger import Failure, Ledger
+from bptrain.sweep.plan import Trial
+from bptrain.train.torch_import import import_torch
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PATIENCE = 10.0  # seconds that a worker has to leave after an interrupt; its runs write their summaries then
+Share = Sequence[Trial]
+
+
+def work_off(shares: Iterable[Share], executor: str, processes: int, ledger: Ledger) -> None:
+    """Has every share run by one of so many processes, which import `bptrain.sweep.<executor>`."""
+    waiting, workers = deque(shares), list[_Worker]()
+    try:
+        while waiting or workers:
+            while waiting and len(workers) < processes:
+                workers.append(_Worker(executor, waiting.popleft()))
+            ready = wait([worker.connection for worker in workers])
+            for worker in [worker for worker in workers if worker.connection in ready]:
+                try:
+                    told = worker.connection.recv()
+                except (EOFError, OSError):
+                    workers.remove(worker)
+                    if rest := worker.died(ledger):
+                        waiting.appendleft(rest)
+                    continue
+                if told is not None:
+                    worker.tell(told, ledger)
+                elif waiting:
+                    worker.give(waiting.popleft())
+                else:
+                    workers.remove(worker)
+                    worker.give([])
+                    worker.process.join()
+    finally:
+        for worker in workers:
+            worker.process.terminate()
+        try:
+            for worker in workers:
+                worker.process.join(PATIENCE)
+        finally:
+            for worker in workers:
+                worker.process.kill()
+
+
+class _Worker:
+    """A process, as the first one sees it."""
+
+    def __init__(self, executor: str, share: Share) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, executor), name="bptrain-worker")
+        # Held back until it can handle them: one that comes while it loads is no traceback.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+        self.give(share)
+
+    def give(self, share: Share) -> None:
+        self.waiting, self.running = {trial.number: trial for trial in share}, dict[int, Trial]()
+        with suppress(OSError):  # it has died, which the next look at its connection tells
+            self.connection.send(share)
+
+    def tell(self, told: tuple[str, Any, Any], ledger: Ledger) -> None:
+        what, of, more = told
+        if what == "say":
+            ledger.say(of)
+        elif what == "begin":
+            self.running |= {number: self.waiting.pop(number) for number in of}
+            ledger.begin([self.running[number] for number in of])
+            with suppress(OSError):
+                self.connection.send(ledger.path)
+        elif what == "refuse":
+            ledger.refuse(self.waiting.pop(of), more)
+        else:
+            getattr(ledger, what)(self.running.pop(of), more)
+
+    def died(self, ledger: Ledger) -> Share:
+        """Puts its trials on record; returns those that another can run."""
+        self.process.join()
+        code = self.process.exitcode or 0
+        how = signal.strsignal(-code) if code < 0 else f"exit code {code}"
+        failure = Failure(RunFailed.exit_code, f"its process has died: {how}. Memory may have run out.")
+        for trial in self.running.values():
+            ledger.fail(trial, failure)
+        if self.running:
+            return list(self.waiting.values())
+        for trial in self.waiting.values():  # another would die of them too
+            ledger.refuse(trial, failure)
+        return []
+
+
+def _serve(connection: Connection, executor: str) -> None:
+    """What a process does: runs share after share until an empty one comes, or it is interrupted."""
+
+    interrupted = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal interrupted
+        if not interrupted:  # a terminal's Ctrl-C reaches all processes, and the first ends the others then
+            interrupted = True
+            raise KeyboardInterrupt
+
+    for number in SIGNALS:
+        signal.signal(number, interrupt)
+    with suppress(KeyboardInterrupt, EOFError, BrokenPipeError, ConnectionResetError):  # the first may have died
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        import_torch()
+        run = importlib.import_module(f"bptrain.sweep.{executor}").run
+        while share := connection.recv():
+            run(share, _Remote(connection))
+            connection.send(None)
+
+
+class _Remote:
+    """The ledger as a worker has it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection, self.path = connection, Path()
+
+    def job(self, trial: Trial) -> Path:
+        return self.path / str(trial.number)
+
+    def begin(self, trials: Sequence[Trial]) -> None:
+        self.connection.send(("begin", [trial.number for trial in trials], None))
+        self.path = self.connection.recv()
+
+    def finish(self, trial: Trial, summary: dict[str, Any]) -> None:
+        self.connection.send(("finish", trial.number, summary))
+
+    def fail(self, trial: Trial, failure: Failure) -> None:
+        self.connection.send(("fail", trial.number, failure))
+
+    def refuse(self, trial: Trial, failure: Failure) -> None:
+        self.connection.send(("refuse", trial.number, failure))
+
+    def say(self, line: str) -> None:
+        self.connection.send(("say", line, None))

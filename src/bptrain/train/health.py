@@ -1,0 +1,141 @@
+"""Health: norms of weights, gradients and updates in one step of an epoch, and what they say about the training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from bptrain.train.record import Finding, Health
+from bptrain.train.run import Run
+
+# Bounds between what was measured in trainings that go well and in those that don't: all presets, each optimizer,
+# networks of up to 12 layers, and rates of up to 1000.
+SILENT = 3  # evaluations in a row with a gradient of 0: on a batch of few rows all units can be off by chance
+VANISHING = 1e-6  # of a weight's gradient in the last layer, left in the first; presets 4e-3, 12 sigmoid layers 3e-8
+LARGE = 0.2  # share of a matrix that a step changes; presets 0.04, rprop, which finds its own lengths, 0.15
+EARLY = 3  # epochs in which that may be larger: rmsprop begins with 0.3
+EXPLODING = 100.0  # times the median of the gradient's norm; presets 9
+KNOWN = 3  # evaluations from which that is known
+SCHEDULED = 0.01  # of the rate at the start: where a schedule has made it lower, updates are small on purpose
+Note = tuple[str, str, float, str]  # finding, parameter, value, text
+
+
+class HealthMonitor:
+    """Measures the last whole step of each epoch that is evaluated; nothing is read from the device before `read`.
+
+    `names` are the parameters whose norms are measured, all that are trained if None. Each finding is told once.
+    """
+
+    def __init__(self, run: Run, names: Sequence[str] | None = None) -> None:
+        self.run = run
+        trained = {name: p for name, p in run.state.model.named_parameters() if p.requires_grad}
+        self.names = list(trained) if names is None else list(names)
+        self.parameters: list[Tensor] = [trained[name] for name in self.names]
+        self.unreached = [name for name in trained if name not in self.names]
+        self.judged = not run.settings.optimizer.closure  # one that searches a step's length has none too long
+        self.figures: Tensor | None = None
+        self.silent = dict.fromkeys(self.names, 0)
+        self.norms: list[float] = []
+        self.changed = False  # whether an update was ever above rounding
+        self.told: set[str] = set()
+        self.matrices = {i: p.numel() for i, p in enumerate(self.parameters) if p.ndim > 1}
+
+    def due(self, epoch: int) -> int:
+        """The step of an epoch, counted from 0, to measure; -1 for none. A last batch of few rows tells little."""
+        fit, rows = self.run.settings.fit, len(self.run.dataset.parts["train"])
+        if not fit.health or ((epoch + 1) % fit.evaluate and epoch + 1 != fit.epochs):
+            return -1
+        return max(1, rows // (self.run.batch_size * fit.accumulate)) - 1
+
+    def begin(self) -> None:
+        """To call before that step."""
+        self.before = [p.detach().clone() for p in self.parameters]
+
+    @torch.no_grad()
+    def end(self) -> None:
+        """To call after it."""
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        torch._foreach_sub_(self.before, self.parameters)
+        norms = torch._foreach_norm([*self.parameters, *self.before, *gradients])
+        whole = [n.full_tensor() if hasattr(n, "full_tensor") else n for n in norms]  # as where they are sharded
+        self.figures = torch.stack(whole)  # (3 P,)
+        del self.before
+
+    def read(self, loss: Tensor, rate: float) -> tuple[float, Health | None]:
+        """A loss (), and the health at that step if it was measured, in one transfer; the step had that rate."""
+        figures, self.figures = self.figures, None
+        if figures is None:
+            return loss.item(), None
+        value, *norms = torch.cat([loss.reshape(1), figures]).tolist()
+        count = len(self.names)
+        return value, self._health(norms[:count], norms[count : 2 * count], norms[2 * count :], rate)
+
+    def _health(self, weights: list[float], updates: list[float], gradients: list[float], rate: float) -> Health:
+        state, norm = self.run.state, math.hypot(*gradients)
+        shares = [update / weight if weight else None for update, weight in zip(updates, weights, strict=True)]
+        known = {name: share for name, share in zip(self.names, shares, strict=True) if share is not None}
+        notes: dict[str, Note] = {}
+        for note in self._notes(shares, gradients, norm, rate):
+            notes.setdefault(note[0], note)
+        found = [Finding(state.epoch, state.step, *note) for kind, note in notes.items() if kind not in self.told]
+        self.told.update(notes)
+        self.norms.append(norm)
+        length = math.hypot(*weights)
+        return Health(norm, math.hypot(*updates) / length if length else None, known, tuple(found))
+
+    def _notes(self, shares: list[float | None], gradients: list[float], norm: float, rate: float) -> Iterator[Note]:
+        yield from self._unreached(gradients, norm)
+        yield from self._vanishing(gradients)
+        if self.judged:
+            yield from self._updates(shares, gradients, rate)
+        usual = median(self.norms) if len(self.norms) >= KNOWN else math.inf
+        if not math.isfinite(norm) or norm > EXPLODING * usual > 0:
+            times = f", {norm / usual:.0f} times the median of earlier epochs" if math.isfinite(norm) else ""
+            yield "exploding", "", norm, f"the gradient explodes: its norm is {norm:.2g}{times}. Try fit.clip=1."
+
+    def _unreached(self, gradients: list[float], norm: float) -> Iterator[Note]:
+        """Parameters without a gradient. Where all are 0 that were not, the loss is as low as it gets."""
+        if norm or not any(self.norms):
+            for name, gradient in zip(self.names, gradients, strict=True):
+                self.silent[name] = 0 if gradient else self.silent[name] + 1
+        without = [name for name, p in zip(self.names, self.parameters, strict=True) if p.grad is None]
+        zero = [name for name, times in self.silent.items() if times >= SILENT and name not in without]
+        if without := [*self.unreached, *without]:
+            why = "the loss does not depend on it."
+            yield "unreached", without[0], 0.0, f"no gradient reaches {_first_of(without)}: {why}"
+        elif zero:
+            why = "units are off or saturated, or a detach is in the way. A lower optimizer.lr keeps units alive."
+            yield "unreached", zero[0], 0.0, f"the gradient of {_first_of(zero)} is 0: {why}"
+
+    def _vanishing(self, gradients: list[float]) -> Iterator[Note]:
+        if len(self.matrices) < 2:
+            return
+        first, last = min(self.matrices), max(self.matrices)
+        near, far = (gradients[i] / math.sqrt(self.matrices[i]) for i in (last, first))
+        if 0 < far < VANISHING * near:
+            names = f"a weight's in {self.names[first]} is {far / near:.1g} of one's in {self.names[last]}"
+            cure = "Fewer layers, normalization or another activation keep it up."
+            yield "vanishing", self.names[first], far / near, f"the gradient vanishes on its way back: {names}. {cure}"
+
+    def _updates(self, shares: list[float | None], gradients: list[float], rate: float) -> Iterator[Note]:
+        """Of the matrices that have a gradient: that none has been changed so far, and one that is changed too much."""
+        known = {self.names[i]: share for i in self.matrices if (share := shares[i]) is not None and gradients[i]}
+        if not known:
+            return
+        name = max(known, key=known.__getitem__)
+        share, eps = known[name], torch.finfo(self.parameters[0].dtype).eps
+        self.changed = self.changed or share >= eps
+        if not self.changed and rate >= SCHEDULED * self.run.state.schedule.base[0]:
+            what = f"a step changes {name} by {share:.1g} of its length, less than rounding"
+            yield "unchanged", name, share, f"weights do not change: {what}. Try a higher optimizer.lr."
+        if share > LARGE and self.run.state.epoch > EARLY:
+            what = f"a step changes {name} by {share:.0%} of its length, where 0.1% is usual"
+            yield "too large", name, share, f"updates are too large: {what}. Try a lower optimizer.lr."
+
+
+def _first_of(names: list[str]) -> str:
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
