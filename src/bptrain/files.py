@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -113,12 +114,41 @@ def replace_directory(path: Path, contents: dict[str, bytes]) -> None:
         for name, data in contents.items():
             _write(fresh / name, data)
         _sync_directory(fresh)
+        for name, data in contents.items():
+            if (fresh / name).read_bytes() != data:
+                raise OSError(errno.EIO, f"{name} reads back as something else")
         if path.exists():
             shutil.rmtree(old, ignore_errors=True)
             os.rename(path, old)
         os.rename(fresh, path)
         _sync_directory(path.parent)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def copies(path: Path) -> list[Path]:
+    """Where `replace_directory` may have left a whole copy, the newest first."""
+    fresh, old = path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
+    return [found for found in (path, fresh, old) if found.is_dir() and not found.is_symlink()]
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Holds a file's lock, which goes with this process. RunFailed, with who holds it, while another process does."""
+    import fcntl  # Windows has none
+
+    with explained(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(descriptor, 100).decode(errors="replace").strip()
+            raise RunFailed(f"{path.parent} is being written by {holder or 'another process'}.") from error
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _write(path: Path, data: bytes, wait: bool = True) -> None:
@@ -139,17 +169,30 @@ def _sync_directory(path: Path) -> None:
 
 
 class Lines:
-    """A text file that grows by whole lines, each of them on its way to the disk when `append` returns."""
+    """A text file that grows by whole lines, each of them on its way to the disk when `append` returns.
 
-    def __init__(self, path: Path) -> None:
+    What it has beyond `length` bytes is cut off first: what was written after the moment that is gone back to.
+    """
+
+    def __init__(self, path: Path, length: int | None = None) -> None:
         self.path = path
         with explained(path):
-            self._file: IO[str] = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by `close`
+            self._file: IO[bytes] = open(path, "ab")  # noqa: SIM115 - closed by `close`
+            if length is not None:
+                self._file.truncate(length)
+            self.length = self._file.seek(0, os.SEEK_END)
 
     def append(self, line: str) -> None:
+        data = (line + "\n").encode()
         with explained(self.path):
-            self._file.write(line + "\n")
+            self._file.write(data)
             self._file.flush()
+        self.length += len(data)
+
+    def sync(self) -> None:
+        """Waits until all of it is on the disk."""
+        with explained(self.path):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()

@@ -17,7 +17,8 @@ def judged(factor, dtype, of="exact", moved=0.0):
     rough = (exact + ROUNDING[dtype] * torch.randn(7, 5, generator=generator, dtype=torch.float64)).float()
     theirs = {"w": (factor * (exact if of == "exact" else rough)).float()}
     theirs["w"][2, 3] += moved * exact.abs().max()
-    found = compare_stepped(theirs, [{"w": rough}], [3], None, {"w": None}, lambda: [{"w": exact}], dtype)
+    coarsest = dtype if dtype.itemsize < 4 else None
+    found = compare_stepped(theirs, [{"w": rough}], [3], None, {"w": None}, lambda: [{"w": exact}], coarsest)
     return found.parameters["w"].verdict
 
 

@@ -109,7 +109,9 @@ def test_an_interrupt_ends_all_processes_with_their_trials_on_record(folder, num
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err
+    deadline = time.monotonic() + 30
     while alive(process.pid):  # what Python has started for the workers ends by itself
+        assert time.monotonic() < deadline
         time.sleep(0.02)
     (sweep,) = sweeps(folder)
     assert [trial["status"] for trial in trials(sweep)] == ["interrupted"] * 2

@@ -9,10 +9,11 @@ from safetensors.torch import load
 
 from bptrain.config.component import components
 from bptrain.config.compose import compose, settings_of
-from bptrain.train.checkpoint import FILES, Damaged, checkpoint, snapshot_of
+from bptrain.train.checkpoint import Checkpoint, Damaged, read, write
 from bptrain.train.fit import fit
 from bptrain.train.record import Stepped
 from bptrain.train.run import build
+from bptrain.train.state import rebuilt
 
 OPTIMIZERS = {
     "delta": [],
@@ -41,13 +42,8 @@ def fresh(name):
     return build(settings_of(compose([*words, f"optimizer={name}", "scheduler=cosine", *OPTIMIZERS[name]])))
 
 
-def rebuilt(value, tensors):
-    """Plain data with its tensors put back, and numbers as keys where JSON made them text."""
-    if isinstance(value, dict):
-        if value.keys() == {"tensor"}:
-            return tensors[value["tensor"]]
-        return {int(key) if key.isdigit() else key: rebuilt(item, tensors) for key, item in value.items()}
-    return [rebuilt(item, tensors) for item in value] if isinstance(value, list) else value
+def checkpoint(snapshot, best=None):
+    return write(Checkpoint(snapshot, best or {}))
 
 
 def same(a, b):
@@ -110,7 +106,9 @@ def test_what_is_read_back_is_the_snapshot():
     run = fresh("lbfgs")
     after_steps(run, 3)
     snapshot = run.state.snapshot()
-    found = snapshot_of(checkpoint(snapshot))
+    made = read(checkpoint(snapshot, {"w": torch.ones(3)}))
+    found = made.snapshot
+    assert same(made.best, {"w": torch.ones(3)})
     assert same(found.model, snapshot.model)
     assert same(found.optimizer, snapshot.optimizer)
     assert same(found.generators, snapshot.generators)
@@ -120,13 +118,13 @@ def test_what_is_read_back_is_the_snapshot():
 def test_any_bit_that_has_changed_is_noticed_and_the_file_named():
     run, draw = fresh("adam"), random.Random(0)
     after_steps(run, 1)
-    files = checkpoint(run.state.snapshot())
+    files = checkpoint(run.state.snapshot(), run.state.model.state_dict())
     for _ in range(500):
-        name = draw.choice(FILES)
+        name = draw.choice(list(files))
         damaged, bit = bytearray(files[name]), draw.randrange(8 * len(files[name]))
         damaged[bit // 8] ^= 1 << bit % 8
         with pytest.raises(Damaged, match=name):
-            snapshot_of(files | {name: bytes(damaged)})
+            read(files | {name: bytes(damaged)})
 
 
 def test_a_file_that_is_cut_short_missing_or_anothers_is_noticed():
@@ -134,12 +132,12 @@ def test_a_file_that_is_cut_short_missing_or_anothers_is_noticed():
     after_steps(run, 1)
     before = checkpoint(run.state.snapshot())
     run.engine.step([torch.arange(9)])
-    files = checkpoint(run.state.snapshot())
-    for name in FILES:
+    files = checkpoint(run.state.snapshot(), run.state.model.state_dict())
+    for name in files:
         for length in (0, 1, 7, 8, 9, len(files[name]) // 2, len(files[name]) - 1):
             with pytest.raises(Damaged, match=name):
-                snapshot_of(files | {name: files[name][:length]})
+                read(files | {name: files[name][:length]})
         with pytest.raises(Damaged, match=name):
-            snapshot_of({other: data for other, data in files.items() if other != name})
+            read({other: data for other, data in files.items() if other != name})
     with pytest.raises(Damaged, match=r"model.safetensors has changed since it was written: .*weight"):
-        snapshot_of(files | {"model.safetensors": before["model.safetensors"]})
+        read(files | {"model.safetensors": before["model.safetensors"]})

@@ -23,6 +23,7 @@ from bptrain.check.report import GradientReport
 from bptrain.check.step_report import StepReport
 from bptrain.check.stepped_gradient import compare_stepped
 from bptrain.check.stepped_update import compare_update
+from bptrain.check.tf32 import multiplies_in_tf32
 from bptrain.check.tolerance import GradientError, compare, roundoff
 from bptrain.check.update import slots
 from bptrain.check.verdict import ORDER
@@ -47,6 +48,7 @@ def check_step(
     rows: int | None = None,
     seed: int = 0,
     strict: bool = False,
+    compiled: bool = False,
 ) -> StepReport:
     """Verifies the gradients of the batches, has the step made by `take`, and compares all that it did.
 
@@ -54,8 +56,8 @@ def check_step(
     rows of the batches, clipped to the norm `clip`, model and loss being run inside `casts`; it returns that loss. It
     is not called where a gradient is wrong, or the loss not finite. But for that step, model, optimizer and torch's
     generators stay as they are. `schedule` says which learning rates are due in it, it being the one after `step`
-    others. With `rows` the gradients of so many rows of each batch are verified, and of the step the update and its
-    rates alone.
+    others. A step that is `compiled` may round elsewhere than torch's own calls. With `rows` the gradients of so many
+    rows of each batch are verified, and of the step the update and its rates alone.
     """
     parts = [(inputs[:rows], targets[:rows]) for inputs, targets in batches]
     given = Batches(parts, loss, casts or nullcontext(), seed)
@@ -90,9 +92,14 @@ def check_step(
     losses, stepped = [_compare_loss(value, given, passes[0])], []
     for evaluation, old, recordings in zip(seen, [start, *seen[:-1]], passes, strict=True):
         theirs, stale = (dict(zip(flat, e.gradients, strict=True)) for e in (evaluation, old))
-        exactly = functools.partial(given.exact_gradients, recordings, flat)
         mine, dtype = given.gradients(recordings, flat), max((r.dtype for r in recordings), key=roundoff)
-        stepped.append(compare_stepped(theirs, mine, given.sizes, clip, stale, exactly, dtype))
+        coarse = torch.finfo(dtype).bits < 32
+        if multiplies_in_tf32(value.device):
+            coarse, dtype = True, torch.float16  # which has as many bits
+        exactly = functools.partial(given.exact_gradients, recordings, flat)
+        # Torch's own calls round where those of `mine` do, and are held to that.
+        asked, judged = (exactly, dtype if coarse else None) if compiled or not coarse else (None, None)
+        stepped.append(compare_stepped(theirs, mine, given.sizes, clip, stale, asked, judged))
         if evaluation.loss is not None:
             losses.append(_compare_loss(value.new_tensor(evaluation.loss), given, recordings))
     tapes = [recording.tape for recordings in passes for recording in recordings]

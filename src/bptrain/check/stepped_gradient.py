@@ -36,16 +36,17 @@ def compare_stepped(
     sizes: Sequence[int],
     clip: float | None,
     stale: Gradients,
-    exactly: Callable[[], Sequence[Gradients]],
-    dtype: torch.dtype,
+    exactly: Callable[[], Sequence[Gradients]] | None,
+    coarsest: torch.dtype | None = None,
 ) -> SteppedGradient:
     """The gradients that the optimizer got, against the mean over all rows of those of the batches, clipped.
 
     `parts` has the gradients of each batch's own mean, `sizes` their rows, `stale` what stood in the parameters
     before. The gradients of `parts` are verified elsewhere: what is judged here is what was made of them, and that
     to the rounding of the parameters' own dtype, whatever the forward pass was computed in. `exactly` gives them
-    without rounding, and is asked where the two differ: an engine's own kernels may come nearer to that than `parts`,
-    or round elsewhere in `dtype`, the coarsest that they compute in. Then what both have in common must be the same.
+    without rounding, and is asked where the two differ: an engine's own kernels may come nearer to that than `parts`.
+    Where they may also round elsewhere in a half precision, that is `coarsest`: then each gradient must still have the
+    length that is right, and not be what another way of taking the mean would give.
     """
     theirs = {name: g if g is None else g.to_dense() for name, g in theirs.items()}
     like = {name: g for gradients in (*parts, theirs) for name, g in gradients.items() if g is not None}
@@ -67,20 +68,28 @@ def compare_stepped(
         name: compare(g, r, lambda a=a: [(a, 1.0)], a.dtype)  # type: ignore[misc]
         for name, g, r, a in zip(like, given, right, again, strict=True)
     }
-    half = torch.finfo(dtype).bits < 32
-    if any(failed(error.verdict) for error in errors.values()) and not (half and _longer(given, right)):
+    others = _others(exact, mean, sizes, clip, double(stale))
+    if (
+        exactly
+        and any(failed(error.verdict) for error in errors.values())
+        and (
+            coarsest is None
+            or not (
+                any(_longer(g, r) for g, r in zip(given, right, strict=True)) or _fault(given, right, others) in others
+            )
+        )
+    ):
         true = accumulate([double(part) for part in exactly()], sizes)
         true = true if clip is None else clip_by_norm(true, clip)[0]
         for name, g, r, a in zip(like, given, true, again, strict=True):
             if failed(errors[name].verdict):
-                coarsest = dtype if half else a.dtype
-                errors[name] = compare(g, r, lambda a=a: [(a, 1.0)], coarsest)  # type: ignore[misc]
+                errors[name] = compare(g, r, lambda a=a: [(a, 1.0)], coarsest or a.dtype)  # type: ignore[misc]
     clipping = None
     if clip is not None:
         found, ours = torch.tensor(_ratio(given, mean)), torch.tensor(factor, dtype=torch.float64)
         clipping = compare(found, ours, list, torch.float32)
     wrong = any(failed(error.verdict) for error in errors.values())
-    fault = _fault(given, right, _others(exact, mean, sizes, clip, double(stale))) if wrong else ""
+    fault = _fault(given, right, others) if wrong else ""
     return SteppedGradient(errors, clipping, factor, fault)
 
 
@@ -119,10 +128,12 @@ def _fault(given: list[Tensor], right: list[Tensor], others: dict[str, list[Tens
     return f"they are {ratio:.6g} times what they should be" if scaled <= LIKENESS else ""
 
 
-def _longer(given: list[Tensor], right: list[Tensor]) -> bool:
+def _longer(given: Tensor, right: Tensor) -> bool:
     """Whether `given` is longer or shorter than `right` by more than errors of its size give by chance."""
-    x, ratio = _flat(right), _ratio(given, right)
-    rest = _flat(given) - ratio * x
+    x, ratio = right.reshape(-1), _ratio([given], [right])
+    if not x.any():
+        return False
+    rest = given.reshape(-1) - ratio * x
     by_chance = (rest * x).norm() / x.dot(x)  # the deviation of the ratio, whatever that of each element is
     return abs(ratio - 1) > HALF_DEVIATIONS * by_chance.item() + FACTOR[torch.float32] * roundoff(torch.float32)
 

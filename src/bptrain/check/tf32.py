@@ -20,6 +20,11 @@ MULTIPLYING: dict[str, Any] = {  # by module of rules, where torch is told how
 }
 
 
+def multiplies_in_tf32(device: torch.device) -> bool:
+    """Whether matrices of float32 on a device are multiplied so, as torch is set now."""
+    return device.type in DEVICES and torch.backends.cuda.matmul.fp32_precision == "tf32"
+
+
 def in_tf32(call: Call, dtype: torch.dtype) -> bool:
     """Whether a call in `dtype` multiplies in TF32, as torch is set now."""
     rule = rule_for(call.function)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 from bptrain.errors import Problem, RequestError, did_you_mean
@@ -13,6 +14,8 @@ VERBS = {
     "check": "verify the gradients and a step of the composed network on its own data; nothing is written",
     "explain": "tell one step, call by call: forward propagation, error, backward propagation, weight adjustment",
     "runs": "list the runs under outputs/",
+    "resume": "go on exactly where a run has ended",
+    "reproduce": "make a run again from its lock, and say whether it is the same to the bit",
 }
 
 EXAMPLES = {
@@ -41,14 +44,27 @@ rows takes so many of the first batch, input shows the gradient that arrives the
     "runs": """examples:
   bptrain runs
   bptrain runs outputs/digits_mlp""",
+    "resume": """examples:
+  bptrain resume outputs/digits_mlp/2026-11-28_00-10-00
+  bptrain resume outputs/digits_mlp/2026-11-28_00-10-00 fit.epochs=120   longer than it was started for
+
+What differs from the run is refused by name (torch, data, threads, a key of the config);
+resume.allow=[torch,data] lets that differ.""",
+    "reproduce": """examples:
+  bptrain reproduce outputs/digits_mlp/2026-11-28_00-10-00
+
+It trains in a fresh directory. What is likely to give other bits (another torch, processor, thread count) is said
+first; exit 3 and the first step and tensor that differ, and by how much.""",
 }
+TAKE_RUN = ("resume", "reproduce")  # verbs whose first word is the directory of a run
+
 
 EXIT_CODES = "exit codes: 0 fine, 1 the run failed, 2 the request is wrong, 3 gradients are wrong, 130 interrupted"
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """A parsed command line. `words` are overrides, or for `runs` the folders to list."""
+    """A parsed command line. `words` are overrides, for some verbs the directory of a run before them."""
 
     verb: str
     words: list[str]
@@ -79,7 +95,7 @@ def parse(argv: list[str]) -> Arguments:
         raise SystemExit(0)
     chosen = verb or "train"
     if chosen != "runs":
-        for word in words:
+        for word in words[1 if chosen in TAKE_RUN else 0 :]:
             if word in VERBS:
                 what = f"'{word}' is a verb, and the verb comes first."
                 raise RequestError(Problem("command line", what, f"Write bptrain {word} key=value."))
@@ -92,11 +108,10 @@ def parse(argv: list[str]) -> Arguments:
         raise RequestError(Problem("--format", f"is for explain, not for {chosen}.", "Leave --format out."))
     composing = {"--cfg": known.cfg, "--resolve": known.resolve, "--config-dir": known.config_dir}
     composing["--config-name"] = known.config_name
-    if chosen == "runs" and any(composing.values()):
+    if chosen in ("runs", *TAKE_RUN) and any(composing.values()):
         flags = [flag for flag, given in composing.items() if given]
-        raise RequestError(
-            [Problem(flag, "is for a config, and runs composes none.", "Leave it out.") for flag in flags]
-        )
+        what = f"is for a config, and {chosen} composes none."
+        raise RequestError([Problem(flag, what, "Leave it out.") for flag in flags])
     return Arguments(
         chosen,
         words,
@@ -110,8 +125,21 @@ def parse(argv: list[str]) -> Arguments:
     )
 
 
+def run_of(arguments: Arguments) -> Path:
+    """The directory of the run that comes before the overrides. RequestError when it is none."""
+    verb, words = arguments.verb, arguments.words
+    if not words or "=" in words[0]:
+        raise RequestError(Problem(verb, "which run?", f"Write bptrain {verb} outputs/NAME/DATE_TIME."))
+    path = Path(words[0])
+    if path.is_symlink() or not path.is_dir():
+        raise RequestError(Problem(str(path), "is no directory of a run.", "bptrain runs lists them."))
+    if (path / "sweep.json").exists():
+        raise RequestError(Problem(str(path), "is a sweep.", f"Write bptrain {verb} {path}/0 for one of its runs."))
+    return path
+
+
 def _parser(verb: str | None) -> argparse.ArgumentParser:
-    verbs = "\n".join(f"  {name:<8}{what}" for name, what in VERBS.items())
+    verbs = "\n".join(f"  {name:<11}{what}" for name, what in VERBS.items())
     about = VERBS[verb] if verb else "Trains neural networks from YAML and proves every gradient on the way."
     parser = _Parser(
         prog=f"bptrain {verb}" if verb else "bptrain",

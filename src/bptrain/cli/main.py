@@ -5,13 +5,10 @@ from __future__ import annotations
 import importlib
 import io
 import os
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 
+from bptrain import interrupts
 from bptrain.cli.arguments import Arguments, parse
 from bptrain.errors import BptrainError, Problem, RequestError
 from bptrain.train.launch import launched, told_once
@@ -45,7 +42,8 @@ def _run(argv: list[str] | None) -> int:
             _trains_together(arguments)
         # A verb is imported when it is called, so that none pays for another's imports.
         verb = importlib.import_module(f"bptrain.cli.{arguments.verb}")
-        with _terminable():
+        alone = launched() is None  # else torchrun passes on what the terminal has sent already
+        with interrupts.handled(once=not alone, wait=alone):
             return int(verb.run(arguments))
     except KeyboardInterrupt:
         launch = launched()
@@ -73,31 +71,6 @@ def _out_of_memory(error: Exception) -> bool:
     """Python's own error, CUDA's, or what torch's allocator on the CPU says."""
     names = {kind.__name__ for kind in type(error).__mro__}
     return bool(names & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """A SIGTERM, by which schedulers and `kill` end a process, interrupts as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
-        yield
-        return
-    if launched() is not None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _interrupt_once)
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt_once(*_: object) -> None:
-    """torchrun passes on what the terminal has sent already, which must not end what is written at the end."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def _report(message: str, code: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bptrain.cli.arguments import Arguments
-from bptrain.train.launch import told_once
+from bptrain.train.launch import launched, told_once
 from bptrain.train.torch_import import import_torch
 
 
@@ -15,7 +15,9 @@ def run(arguments: Arguments) -> int:
     with told_once():
         config = compose(arguments.words, arguments.config_dir, arguments.config_name)
         if arguments.cfg:
-            print(config.show(arguments.resolve), end="")
+            launch = launched()
+            if launch is None or not launch.rank:
+                print(config.show(arguments.resolve), end="")
             return 0
         settings = settings_of(config)
 

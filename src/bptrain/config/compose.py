@@ -68,7 +68,7 @@ def compose(words: list[str], config_dir: str | None = None, config_name: str | 
             problems += found
             dropped.append(key)
         elif key == "trust" and override.package is None:
-            trust = _trusted(override)
+            trust = trusted(override)
         elif override.is_delete() and not tree.is_group(key):
             deleted[key] = override
         else:
@@ -120,7 +120,7 @@ def _read(resolved: Any, trust: Any, problems: list[Problem]) -> Any:
     return read(Settings, {**resolved, "trust": trust}, "", problems)
 
 
-def _trusted(override: Override) -> Any:
+def trusted(override: Override) -> Any:
     """The modules that a word of the command line trusts, for the reader to judge."""
     value = override.value()
     return value if isinstance(value, (list, dict)) else [] if value is None else [value]

@@ -106,7 +106,9 @@ class Sweep:
         "together, as one program",
     )
     processes: int | None = setting(
-        None, "that run trials at the same time; null for as many as the cores have threads for", minimum=1
+        None,
+        "that run trials at the same time; null for as many as the cores have threads for, and one on a GPU",
+        minimum=1,
     )
     max_members: int | None = setting(
         None, "trials that train together at the most; null for as many as fit into memory", minimum=2, unit="trials"

@@ -39,12 +39,23 @@ class Console:
         say(f"optimizer  {_named(settings.optimizer)}; scheduler {settings.scheduler.name}; loss {settings.loss.name}")
         threads = f"{settings.threads} thread{'s' if settings.threads > 1 else ''}"
         precision = "" if settings.precision == "fp32" else f", precision {settings.precision}"
-        say(f"device     {run.device}, {threads}, seed {settings.seed}{precision}")
+        ranks = f", {run.ranks.size} processes ({run.ranks.strategy})" if run.ranks is not None else ""
+        say(f"device     {run.device}, {threads}, seed {settings.seed}{precision}{ranks}")
         table = self.terminal.table("layer", "kind", "parameters", right=("parameters",))
         for name, kind, count in _layers(run):
             table.add_row(escape(name), escape(kind), f"{count:,}")
         table.add_row("total", settings.model.name, f"{sum(p.numel() for p in run.state.model.parameters()):,}")
         say(table)
+
+    def resumed(self, run: Run, damaged: Iterable[str]) -> None:
+        """From where a run goes on, and what was wrong with newer checkpoints."""
+        for text in damaged:
+            self.terminal.print(f"[yellow]damaged    {escape(text)} The one before it is used.[/yellow]")
+        state = run.state
+        where = (
+            f"epoch {state.epoch + 1}, step {state.step + 1}" if state.step else "the start, as it has no checkpoint"
+        )
+        self.terminal.print(f"resumed    from {where}")
 
     @contextmanager
     def live(self, run: Run) -> Iterator[Callable[[Iterable[Record]], Iterator[Record]]]:

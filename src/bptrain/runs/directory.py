@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -53,11 +55,21 @@ class RunDirectory:
             return {}
         return value if isinstance(value, dict) else {}
 
-    def lines(self, name: str) -> files.Lines:
-        return files.Lines(self.path / name)
+    def lines(self, name: str, length: int | None = None) -> files.Lines:
+        return files.Lines(self.path / name, length)
 
     def write_checkpoint(self, name: str, contents: dict[str, bytes]) -> None:
         files.replace_directory(self.path / "checkpoints" / name, contents)
+
+    def read_checkpoints(self, name: str) -> Iterator[tuple[Path, dict[str, bytes]]]:
+        """The files of each copy of a checkpoint that was left, the newest first."""
+        for folder in files.copies(self.path / "checkpoints" / name):
+            names = [path for path in folder.iterdir() if path.is_file() and not path.is_symlink()]
+            yield folder, {path.name: path.read_bytes() for path in names}
+
+    def held(self) -> AbstractContextManager[None]:
+        """One process at a time writes a run."""
+        return files.held(self.path / ".lock")
 
 
 def create_sweep(name: str) -> Path:

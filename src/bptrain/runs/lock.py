@@ -11,13 +11,24 @@ import platform
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+from bptrain.errors import Problem, RequestError
 from bptrain.models.custom import Custom
+from bptrain.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
     from bptrain.config.compose import Config
     from bptrain.config.settings import Settings
 
 PACKAGES = ("bptrain", "torch", "numpy", "scikit-learn", "polars", "hydra-core", "omegaconf", "safetensors", "mnist1d")
+FACTS = {  # that bits depend on, and where a lock has them
+    "torch": ("versions", "torch"),
+    "bptrain": ("versions", "bptrain"),
+    "threads": ("threads",),
+    "device": ("device",),
+    "processor": ("machine", "cpu_capability"),
+    "data": ("data", "fingerprint"),
+    "code": ("code", "sha256"),
+}
 DIFF = 1_000_000  # characters of the working tree's diff that are kept
 
 
@@ -44,6 +55,36 @@ def lock(config: Config, settings: Settings, fingerprint: str, device: str) -> d
         },
         "git": _git(),
     }
+
+
+def read_lock(directory: RunDirectory) -> dict[str, Any]:
+    """The lock of a run. RequestError where there is none that can be read."""
+    found = directory.read_json("lock.json")
+    if not isinstance(found.get("config"), dict) or not isinstance(found.get("overrides"), list):
+        what = "has no lock.json that can be read, in which a run says what it is."
+        raise RequestError(Problem(str(directory.path), what, "Name a run that bptrain runs lists."))
+    return found
+
+
+def changes(before: dict[str, Any], now: dict[str, Any]) -> dict[str, str]:
+    """What makes other bits likely, by name: a sentence for each fact in which two locks differ."""
+    texts = {}
+    for name, path in FACTS.items():
+        was, is_ = (_at(lock, path) for lock in (before, now))
+        if was != is_:
+            texts[name] = f"{name} was {_short(was)} in this run, and is {_short(is_)}."
+    return texts
+
+
+def _at(value: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _code(settings: Settings) -> dict[str, Any] | None:

@@ -3,51 +3,65 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from bptrain import interrupts
 from bptrain.check.verdict import ORDER
 from bptrain.files import to_json
 from bptrain.runs.directory import RunDirectory
 from bptrain.runs.lock import lock
-from bptrain.train.checkpoint import checkpoint
+from bptrain.train.checkpoint import Checkpoint, write
 from bptrain.train.record import Checked, Chosen, Evaluated, Finished, Health, Record, Stepped
 from bptrain.train.run import Run
-from bptrain.train.state import Snapshot
 
 if TYPE_CHECKING:
     from bptrain.config.compose import Config
 
 
-def keep(run: Run, config: Config, directory: RunDirectory, records: Iterable[Record]) -> Generator[Record, None, None]:
+def keep(
+    run: Run,
+    config: Config,
+    directory: RunDirectory,
+    records: Iterable[Record],
+    progress: dict[str, Any] | None = None,
+) -> Generator[Record, None, None]:
     """Passes the records on, each after what it brings is on disk.
 
-    However it ends, `summary.json` is written: `finished`, `failed` with the reason, or `interrupted`.
+    However it ends, `summary.json` is written: `finished`, `failed` with the reason, or `interrupted`. A run that goes
+    on from a checkpoint has the `progress` of its records from there, and what was written after it is gone.
     """
-    start = time.perf_counter()
-    directory.write_config(config, run.settings.name)
-    locked = lock(config, run.settings, run.dataset.fingerprint, str(run.device))
-    if run.ranks is not None:
-        locked["distributed"] = run.ranks.facts(run.device)
-    directory.write_json("lock.json", locked)
-    summary: dict[str, Any] = {"status": "interrupted", "monitor": run.monitor, "mode": run.mode}
-    rows, checkpoints = 0, _Checkpoints(run, directory)
+    if progress is None:
+        directory.write_config(config, run.settings.name)
+        locked = lock(config, run.settings, run.dataset.fingerprint, str(run.device))
+        if run.ranks is not None:
+            locked["distributed"] = run.ranks.facts(run.device)
+        directory.write_json("lock.json", locked)
+        progress = {"seconds": 0.0, "rows": 0, "metrics": 0, "lr": 0.0}
+        progress["summary"] = {"status": "interrupted", "monitor": run.monitor, "mode": run.mode}
+    else:
+        locked = directory.read_json("lock.json")
+    start = time.perf_counter() - progress["seconds"]
+    summary: dict[str, Any] = progress["summary"]
+    with closing(directory.lines("metrics.jsonl", progress["metrics"])) as metrics, interrupts.awaited():
 
-    with closing(directory.lines("metrics.jsonl")) as metrics:
+        def so_far() -> dict[str, Any]:
+            metrics.sync()
+            return progress | {"seconds": time.perf_counter() - start, "metrics": metrics.length}
 
         def write_metrics(part: str, epoch: int, step: int, lr: float, scores: dict[str, float]) -> None:
             line = {"step": step, "epoch": epoch, "split": part, **scores, "lr": lr}
             metrics.append(to_json(line | {"seconds": round(time.perf_counter() - start, 3)}))
 
-        lr = 0.0
+        checkpoints = _Checkpoints(run, directory, so_far)
         try:
             try:
                 for record in records:
                     match record:
                         case Stepped():
-                            rows += record.rows
+                            progress["rows"] += record.rows
                             checkpoints.after_step()
                         case Checked():
                             facts = {"step": record.step, "seconds": record.seconds}
@@ -59,25 +73,27 @@ def keep(run: Run, config: Config, directory: RunDirectory, records: Iterable[Re
                             locked |= {"engine": record.engine, "engine_chosen": asdict(record)}
                             directory.write_json("lock.json", locked)
                         case Evaluated():
-                            lr = record.lr
+                            progress["lr"] = record.lr
                             for part, scores in record.scores.items():
                                 figures = _figures(record.health) if part == "train" else {}
-                                write_metrics(part, record.epoch, record.step, lr, scores | figures)
+                                write_metrics(part, record.epoch, record.step, record.lr, scores | figures)
                             if record.health is not None:
                                 summary["health"] = _health(record.health, summary.get("health"))
                             summary["final"] = record.scores
                             if record.best:
                                 summary["best"] = {"epoch": record.epoch, "step": record.step, **record.scores}
                         case Finished():
+                            checkpoints.write()  # before its lines: going on from here repeats them
                             summary["test"] = record.scores
                             summary["stopped_early"] = record.early
                             if record.scores:
-                                write_metrics("test", record.epoch, record.step, lr, record.scores)
+                                write_metrics("test", record.epoch, record.step, progress["lr"], record.scores)
                             summary["status"] = "finished"
                     yield record
+                    interrupts.due()
             finally:
                 # Shards are put together by all processes, and one that fails does not know where the others are.
-                if run.state.step and (summary["status"] == "finished" or not checkpoints.sharded):
+                if run.state.current and summary["status"] != "finished" and not checkpoints.sharded:
                     checkpoints.write()
         except Exception as error:
             summary |= {"status": "failed", "reason": str(error)}
@@ -85,17 +101,19 @@ def keep(run: Run, config: Config, directory: RunDirectory, records: Iterable[Re
         finally:
             seconds = time.perf_counter() - start
             summary |= {"steps": run.state.step, "epochs": run.state.epoch, "seconds": round(seconds, 3)}
-            directory.write_json("summary.json", summary | {"samples_per_second": round(rows / seconds, 1)})
+            rate = round(progress["rows"] / seconds, 1)
+            directory.write_json("summary.json", summary | {"samples_per_second": rate})
 
 
 def follow(run: Run, records: Iterable[Record]) -> Generator[Record, None, None]:
     """Passes the records on in a process that keeps none; it helps to put the checkpoints of the first together."""
-    checkpoints = _Checkpoints(run, None)
+    checkpoints = _Checkpoints(run, None, dict)
     for record in records:
         if isinstance(record, Stepped):
             checkpoints.after_step()
+        if isinstance(record, Finished):
+            checkpoints.write()
         yield record
-    checkpoints.write()
 
 
 class _Checkpoints:
@@ -104,32 +122,35 @@ class _Checkpoints:
     Without a directory it writes nothing: then only what is sharded counts, of which each process has a part.
     """
 
-    def __init__(self, run: Run, directory: RunDirectory | None) -> None:
+    def __init__(self, run: Run, directory: RunDirectory | None, progress: Callable[[], dict[str, Any]]) -> None:
         self.state, self.directory, self.settings = run.state, directory, run.settings.fit.checkpoint
         self.sharded = run.ranks if run.ranks is not None and run.ranks.sharded else None
-        self.written, self.best_step = time.perf_counter(), 0
+        self.progress = progress
+        self.written, self.best_step = time.perf_counter(), run.state.best_step
 
     def after_step(self) -> None:
         seconds, every, now = self.settings.seconds, self.settings.every, time.perf_counter()
         due = now - self.written >= seconds if seconds is not None else self.state.step % int(every) == 0
-        if self.sharded.decides(due) if self.sharded is not None else due:
+        if self.sharded is not None and seconds is not None:  # clocks differ
+            due = self.sharded.decides(due)
+        if due:
             self.write()
 
     def write(self) -> None:
-        if self.directory is None and self.sharded is None:
-            return
         state = self.state
-        if "last" in self.settings.keep:
-            self._write("last", state.snapshot())
+        if not state.step:
+            return
         if "best" in self.settings.keep and state.best is not None and state.best_step != self.best_step:
-            self._write("best", state.best)
+            self._write("best", Checkpoint(state.best.full()))
             self.best_step = state.best_step
+        if "last" in self.settings.keep:
+            best = state.best.full().model if state.best is not None else {}
+            self._write("last", Checkpoint(state.snapshot().full(), best))
         self.written = time.perf_counter()
 
-    def _write(self, name: str, snapshot: Snapshot) -> None:
-        full = snapshot.full()
+    def _write(self, name: str, made: Checkpoint) -> None:
         if self.directory is not None:
-            self.directory.write_checkpoint(name, checkpoint(full))
+            self.directory.write_checkpoint(name, write(replace(made, progress=self.progress())))
 
 
 def _figures(health: Health | None) -> dict[str, Any]:

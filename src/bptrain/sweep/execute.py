@@ -25,10 +25,11 @@ def execute(trials: Sequence[Trial], quiet: bool = False) -> int:
 
     RequestError, before anything is written, when none of the trials can be built.
     """
-    executor = EXECUTORS[trials[0].settings.sweep.executor]
+    sweep = trials[0].settings.sweep
+    executor = EXECUTORS[sweep.executor]
     shares = _shares(trials)
     with Ledger(trials, quiet) as ledger:
-        if len(shares) > 1:
+        if len(shares) > 1 or sweep.executor == "process":
             work_off(shares, executor, _processes(trials), ledger)
         else:
             import_torch()
@@ -37,22 +38,24 @@ def execute(trials: Sequence[Trial], quiet: bool = False) -> int:
 
 
 def _processes(trials: Sequence[Trial]) -> int:
-    """How many processes work at the same time, at the most; unless it is said, each has cores for its threads."""
+    """How many processes work at the same time, at the most; unless it is said, each has cores for its threads, and
+    those on a GPU take turns."""
     settings = trials[0].settings
     if settings.sweep.processes is not None:
         return settings.sweep.processes
     if settings.sweep.executor == "serial" or any(trial.settings.device != "cpu" for trial in trials):
         return 1
-    return max(1, len(os.sched_getaffinity(0)) // max(trial.settings.threads for trial in trials))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS has none
+    return max(1, cores // max(trial.settings.threads for trial in trials))
 
 
 def _shares(trials: Sequence[Trial]) -> list[Sequence[Trial]]:
     """What a process gets at a time: a trial, or trials of a population, few groups of which are cut for that."""
     processes, sweep = _processes(trials), trials[0].settings.sweep
+    if sweep.executor == "process":
+        return [[trial] for trial in trials]
     if processes == 1:
         return [trials]
-    if sweep.executor != "population":
-        return [[trial] for trial in trials]
     groups: dict[tuple[str, ...], list[Trial]] = {}
     for trial in trials:
         groups.setdefault(tuple(word for word in trial.words if not NUMBERS.match(word)), []).append(trial)

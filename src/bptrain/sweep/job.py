@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from bptrain import files
 from bptrain.report.console import Console
 from bptrain.runs.directory import RunDirectory
 from bptrain.runs.record import follow, keep
+from bptrain.runs.resume import Resumed, resumed
 from bptrain.train.fit import fit
 from bptrain.train.record import Record
 from bptrain.train.run import Run
@@ -29,7 +30,50 @@ def train(run: Run, config: Config, path: Path | None = None, quiet: bool = Fals
         for _ in follow(run, fit(run)):
             pass
         return {}
-    records = job(run, config, fit(run), path, quiet)
+    return _drained(job(run, config, fit(run), path, quiet))
+
+
+def resume(directory: RunDirectory, words: Sequence[str] = (), quiet: bool = False) -> dict[str, Any]:
+    """Trains a run to its end from its last checkpoint that is whole; returns its summary.
+
+    RequestError when it can't go on as it was, RunFailed when another process is at it.
+    """
+    with directory.held():
+        found = resumed(directory, words)
+        return _drained(job(found.run, found.config, fit(found.run), directory.path, quiet, found))
+
+
+def job(
+    run: Run,
+    config: Config,
+    records: Iterable[Record],
+    path: Path | None = None,
+    quiet: bool = False,
+    found: Resumed | None = None,
+) -> Generator[Record, None, dict[str, Any]]:
+    """Passes the records of a run on, each after it is written and shown; returns its summary.
+
+    One that was `found` in its directory goes on there, which is held already.
+    """
+    directory = RunDirectory(path) if path is not None else RunDirectory.create(run.settings.name)
+    files.make_directory(directory.path)
+    with ExitStack() as stack:
+        if found is None:
+            stack.enter_context(directory.held())
+        console = Console(quiet, stack.enter_context(closing(directory.lines("train.log"))))
+        headed = _headed(console, run, config, records, found)
+        # Closed here, so that the summary is on disk when an interrupt goes on.
+        with (
+            console.live(run) as show,
+            closing(keep(run, config, directory, headed, found.progress if found else None)) as kept,
+        ):
+            yield from show(kept)
+        summary = directory.read_json("summary.json")
+        console.closing(run, summary, directory.path)
+    return summary
+
+
+def _drained(records: Generator[Record, None, dict[str, Any]]) -> dict[str, Any]:
     while True:
         try:
             next(records)
@@ -37,24 +81,11 @@ def train(run: Run, config: Config, path: Path | None = None, quiet: bool = Fals
             return end.value
 
 
-def job(
-    run: Run, config: Config, records: Iterable[Record], path: Path | None = None, quiet: bool = False
-) -> Generator[Record, None, dict[str, Any]]:
-    """Passes the records of a run on, each after it is written and shown; returns its summary."""
-    directory = RunDirectory(path) if path is not None else RunDirectory.create(run.settings.name)
-    files.make_directory(directory.path)
-    with closing(directory.lines("train.log")) as log:
-        console = Console(quiet, log)
-        headed = _headed(console, run, config, records)
-        # Closed here, so that the summary is on disk when an interrupt goes on.
-        with console.live(run) as show, closing(keep(run, config, directory, headed)) as kept:
-            yield from show(kept)
-        summary = directory.read_json("summary.json")
-        console.closing(run, summary, directory.path)
-    return summary
-
-
-def _headed(console: Console, run: Run, config: Config, records: Iterable[Record]) -> Iterator[Record]:
+def _headed(
+    console: Console, run: Run, config: Config, records: Iterable[Record], found: Resumed | None
+) -> Iterator[Record]:
     """The records of a run after its header, so that whatever fails is on record."""
     console.header(run, config.overrides)
+    if found is not None:
+        console.resumed(run, found.damaged)
     yield from records

@@ -11,21 +11,21 @@ import signal
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from bptrain import interrupts
 from bptrain.errors import RunFailed
 from bptrain.sweep.ledger import Failure, Ledger
 from bptrain.sweep.plan import Trial
 from bptrain.train.torch_import import import_torch
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 10.0  # seconds that a worker has to leave after an interrupt; its runs write their summaries then
-Share = Sequence[Trial]
 
 
-def work_off(shares: Iterable[Share], executor: str, processes: int, ledger: Ledger) -> None:
+def work_off(shares: Iterable[Sequence[Trial]], executor: str, processes: int, ledger: Ledger) -> None:
     """Has every share run by one of so many processes, which import `bptrain.sweep.<executor>`."""
     waiting, workers = deque(shares), list[_Worker]()
     try:
@@ -38,8 +38,7 @@ def work_off(shares: Iterable[Share], executor: str, processes: int, ledger: Led
                     told = worker.connection.recv()
                 except (EOFError, OSError):
                     workers.remove(worker)
-                    if rest := worker.died(ledger):
-                        waiting.appendleft(rest)
+                    waiting.extend(worker.died(ledger))
                     continue
                 if told is not None:
                     worker.tell(told, ledger)
@@ -63,12 +62,13 @@ def work_off(shares: Iterable[Share], executor: str, processes: int, ledger: Led
 class _Worker:
     """A process, as the first one sees it."""
 
-    def __init__(self, executor: str, share: Share) -> None:
+    def __init__(self, executor: str, share: Sequence[Trial]) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, executor), name="bptrain-worker")
         # Held back until it can handle them: one that comes while it loads is no traceback.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        resource_tracker.ensure_running()  # which unblocks them
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, interrupts.SIGNALS)
         try:
             self.process.start()
         finally:
@@ -76,7 +76,7 @@ class _Worker:
         theirs.close()
         self.give(share)
 
-    def give(self, share: Share) -> None:
+    def give(self, share: Sequence[Trial]) -> None:
         self.waiting, self.running = {trial.number: trial for trial in share}, dict[int, Trial]()
         with suppress(OSError):  # it has died, which the next look at its connection tells
             self.connection.send(share)
@@ -92,43 +92,46 @@ class _Worker:
                 self.connection.send(ledger.path)
         elif what == "refuse":
             ledger.refuse(self.waiting.pop(of), more)
+        elif what == "give up":
+            self.over(more, ledger)
         else:
             getattr(ledger, what)(self.running.pop(of), more)
 
-    def died(self, ledger: Ledger) -> Share:
-        """Puts its trials on record; returns those that another can run."""
+    def over(self, failure: Failure, ledger: Ledger) -> None:
+        """Puts all of its trials on record as failed."""
+        for trial in self.running.values():
+            ledger.fail(trial, failure)
+        for trial in self.waiting.values():
+            ledger.refuse(trial, failure)
+
+    def died(self, ledger: Ledger) -> list[Sequence[Trial]]:
+        """Puts its trials on record; returns those that others can run."""
         self.process.join()
         code = self.process.exitcode or 0
         how = signal.strsignal(-code) if code < 0 else f"exit code {code}"
         failure = Failure(RunFailed.exit_code, f"its process has died: {how}. Memory may have run out.")
+        waiting = list(self.waiting.values())
+        if not self.running and len(waiting) == 1:  # another would die of it too
+            self.over(failure, ledger)
+            return []
         for trial in self.running.values():
             ledger.fail(trial, failure)
-        if self.running:
-            return list(self.waiting.values())
-        for trial in self.waiting.values():  # another would die of them too
-            ledger.refuse(trial, failure)
-        return []
+        return [waiting] if self.running and waiting else [[trial] for trial in waiting]
 
 
 def _serve(connection: Connection, executor: str) -> None:
     """What a process does: runs share after share until an empty one comes, or it is interrupted."""
-
-    interrupted = False
-
-    def interrupt(*_: object) -> None:
-        nonlocal interrupted
-        if not interrupted:  # a terminal's Ctrl-C reaches all processes, and the first ends the others then
-            interrupted = True
-            raise KeyboardInterrupt
-
-    for number in SIGNALS:
-        signal.signal(number, interrupt)
-    with suppress(KeyboardInterrupt, EOFError, BrokenPipeError, ConnectionResetError):  # the first may have died
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    over = (KeyboardInterrupt, EOFError, BrokenPipeError, ConnectionResetError)  # the first process may have died
+    # A terminal's Ctrl-C reaches all processes, and the first ends the others then.
+    with interrupts.handled(once=True), suppress(*over):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.SIGNALS)
         import_torch()
         run = importlib.import_module(f"bptrain.sweep.{executor}").run
         while share := connection.recv():
-            run(share, _Remote(connection))
+            try:
+                run(share, _Remote(connection))
+            except Exception as error:
+                connection.send(("give up", None, Failure.of(error)))
             connection.send(None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import safetensors
@@ -14,32 +15,45 @@ from torch import Tensor
 
 from bptrain.train.state import Snapshot
 
-MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
-FILES = (MODEL, OPTIMIZER, STATE)
+MODEL, OPTIMIZER, BEST, STATE = "model.safetensors", "optimizer.safetensors", "best.safetensors", "state.json"
+FILES = (MODEL, OPTIMIZER, BEST, STATE)
 
 
 class Damaged(Exception):
     """A checkpoint is not what was written; says which part, in one sentence."""
 
 
-def checkpoint(snapshot: Snapshot) -> dict[str, bytes]:
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state, the tensors of the model that was the best so far ({} if none was), and how far the records had come."""
+
+    snapshot: Snapshot
+    best: dict[str, Tensor] = field(default_factory=dict)
+    progress: dict[str, Any] = field(default_factory=dict)
+
+
+def write(made: Checkpoint) -> dict[str, bytes]:
     """The files of a checkpoint by name: model.safetensors, optimizer.safetensors, and state.json for the rest.
 
-    `checksums` in state.json has the SHA-256 of both other files and of each of their tensors, and of all else in it.
+    best.safetensors only where there is a best model. `checksums` in state.json has the SHA-256 of the other files and
+    of each of their tensors, and of all else in it.
     """
+    snapshot = made.snapshot
     generators = {name: state.cpu().numpy().tobytes().hex() for name, state in snapshot.generators.items()}
     tensors = {MODEL: _on_cpu(snapshot.model), OPTIMIZER: _on_cpu(snapshot.optimizer)}
+    if made.best:
+        tensors[BEST] = _on_cpu(made.best)
     contents = {name: save(of) for name, of in tensors.items()}
     sums: dict[str, Any] = {name: {"sha256": _sha256(data)} for name, data in contents.items()}
     for name, of in tensors.items():
         sums[name]["tensors"] = {key: _sha256(_bytes(tensor)) for key, tensor in of.items()}
-    state = snapshot.rest | {"generators": generators, "checksums": sums}
+    state = snapshot.rest | {"progress": made.progress, "generators": generators, "checksums": sums}
     sums[STATE] = {"sha256": _sha256(_canonical(state))}
     return contents | {STATE: json.dumps(state).encode()}
 
 
-def snapshot_of(contents: Mapping[str, bytes]) -> Snapshot:
-    """The snapshot that the files of a checkpoint hold, on the CPU. Damaged where they are not what was written."""
+def read(contents: Mapping[str, bytes]) -> Checkpoint:
+    """What the files of a checkpoint hold, on the CPU. Damaged where they are not what was written."""
     try:
         state = json.loads(contents[STATE])
         sums = state["checksums"]
@@ -52,7 +66,10 @@ def snapshot_of(contents: Mapping[str, bytes]) -> Snapshot:
         raise Damaged(f"{STATE} has changed since it was written.")
     del state["checksums"]
     generators = {name: _generator(text) for name, text in state.pop("generators").items()}
-    return Snapshot(_tensors(MODEL, contents, sums), _tensors(OPTIMIZER, contents, sums), generators, state)
+    best = _tensors(BEST, contents, sums) if BEST in sums else {}
+    progress = state.pop("progress")
+    snapshot = Snapshot(_tensors(MODEL, contents, sums), _tensors(OPTIMIZER, contents, sums), generators, state)
+    return Checkpoint(snapshot, best, progress)
 
 
 def _tensors(name: str, contents: Mapping[str, bytes], sums: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from bptrain.reference.draws import kept
 from bptrain.train.engine import Eager
 from bptrain.train.noise import drawn
-from bptrain.train.program import Program, Run, Untraceable
+from bptrain.train.program import Compute, Program, Untraceable
 from bptrain.train.record import Chosen
 from bptrain.train.step import Passing, Step, flat
 from bptrain.train.update import update_of
@@ -50,7 +50,7 @@ class Compiled:
         """Until then the program runs call by call. Untraceable if it can't be compiled."""
         self.program.compile()
 
-    def step(self, batches: Sequence[Tensor], run: Run | None = None) -> Tensor:
+    def step(self, batches: Sequence[Tensor], run: Compute | None = None) -> Tensor:
         """A step; `run` is called in the place of the program."""
         if [len(rows) for rows in batches] != self.sizes:
             self.away = True

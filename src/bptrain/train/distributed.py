@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from bptrain.config.settings import Settings
 from bptrain.data.rows import Rows
 from bptrain.errors import BptrainError, Problem, RequestError, RunFailed
+from bptrain.train.device import device_of
 from bptrain.train.launch import Launch, ToldElsewhere, launched, told_once
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Ranks:
 def ranks_of(settings: Settings) -> Ranks | None:
     """Those that have been connected; None for a process alone. RequestError for what they can't do."""
     strategy = settings.fit.strategy
-    if not dist.is_initialized():
+    if not (dist.is_available() and dist.is_initialized()):
         if strategy == "fsdp":
             what = "shards a network over processes, and this is one alone."
             raise RequestError(Problem("fit.strategy", what, "Start it with torchrun, or write fit.strategy=ddp."))
@@ -112,6 +113,8 @@ def connected(device: str) -> Iterator[None]:
         raise
     except Exception as error:
         if not isinstance(error, dist.DistError) and "gloo/" not in str(error):
+            if launch.rank and _first_has_ended():
+                raise ToldElsewhere(RunFailed.exit_code) from error
             raise
         raise (ToldElsewhere(RunFailed.exit_code) if launch.rank else RunFailed(LOST)) from error
 
@@ -130,10 +133,8 @@ def leave(code: int) -> None:
 
 
 def _connect(device: str, launch: Launch) -> None:
-    if device == "auto":
-        found = torch.accelerator.current_accelerator(check_available=True)
-        device = "cpu" if found is None else found.type
     with told_once():
+        device = device_of(device).type
         if device not in ("cpu", "cuda"):
             what = f"{launch.size} processes can't train on '{device}' together."
             raise RequestError(Problem("device", what, "Write cpu, or cuda, of which each process takes one."))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bptrain.check.step import check_step
 from bptrain.errors import GradientsWrong, RunFailed
+from bptrain.train.engine import Eager
 from bptrain.train.evaluation import evaluate
 from bptrain.train.health import HealthMonitor
 from bptrain.train.loader import read_ahead
@@ -32,27 +33,31 @@ def fit(run: Run) -> Iterator[Record]:
     """
     settings, state = run.settings, run.state
     groups = state.optimizer.param_groups
-    early, chosen, health = "", None, HealthMonitor(run)
+    early, chosen, health = stopped(run), None, HealthMonitor(run)
     while state.epoch < settings.fit.epochs and not early:
-        total = torch.zeros((), device=run.device)
+        total = torch.zeros((), device=run.device) if state.total is None else state.total
         steps, measured = divided(steps_of(run, state.epoch), run.ranks), health.due(state.epoch)
-        for number, step in enumerate(read_ahead(run.dataset.parts["train"].inputs, steps)):
-            if number == measured:
+        for step in read_ahead(run.dataset.parts["train"].inputs, steps[state.within :]):
+            state.current = False
+            if state.within == measured:
                 health.begin()
             lr, checked = groups[0]["lr"], None
             if due(run, state.step):
-                checked = check(run, step, run.engine.step)
+                checked = check(run, step, run.engine.step, compiled=not isinstance(run.engine, Eager))
                 if checked.loss is None:
+                    state.current = True
                     yield checked
                     raise fault(checked)
                 loss = checked.loss
             else:
                 loss = run.engine.step(step)
-            if number == measured:
+            if state.within == measured:
                 health.end()
             state.schedule.step()
-            state.step += 1
             total = total + loss  # in the dtype of the loss
+            state.total, state.lr = total, lr
+            state.step, state.within = state.step + 1, state.within + 1
+            state.current = True
             if checked is not None:
                 yield checked
                 if not checked.report.ok:
@@ -60,7 +65,7 @@ def fit(run: Run) -> Iterator[Record]:
             if run.engine.chosen is not None and run.engine.chosen is not chosen:
                 yield (chosen := run.engine.chosen)
             yield Stepped(state.epoch + 1, state.step, sum(map(len, whole(step))), loss, lr)
-        evaluated, early = end_epoch(run, total / len(steps), lr, health)
+        evaluated, early = end_epoch(run, total / len(steps), state.lr, health)
         if evaluated is not None:
             yield evaluated
     yield finish(run, early)
@@ -72,20 +77,27 @@ def end_epoch(run: Run, train_loss: Tensor, lr: float, health: HealthMonitor) ->
     RunFailed when a loss is not finite.
     """
     settings, state = run.settings.fit, run.state
-    state.epoch += 1
-    early = getattr(state.optimizer, "stopped", "")  # those that search along lines know when they are done
-    if state.epoch % settings.evaluate and state.epoch != settings.epochs and not early:
-        return None, ""
-    evaluated = _evaluate(run, *health.read(train_loss, lr), lr)
-    if settings.patience is not None and state.stale >= settings.patience:
-        early = early or "no better value within fit.patience"
-    return evaluated, early
+    state.current = False
+    state.epoch, state.within, state.total = state.epoch + 1, 0, None
+    evaluated = None
+    if not state.epoch % settings.evaluate or state.epoch == settings.epochs or stopped(run):
+        evaluated = _evaluate(run, *health.read(train_loss, lr), lr)
+    state.current = True
+    return evaluated, stopped(run)
 
 
-def check(run: Run, step: list[Tensor], make: Callable[[list[Tensor]], Tensor]) -> Checked:
+def stopped(run: Run) -> str:
+    """Why training ends before `fit.epochs`, if it does. Optimizers that search along lines know when they are done."""
+    patience = run.settings.fit.patience
+    if early := getattr(run.state.optimizer, "stopped", ""):
+        return early
+    return "no better value within fit.patience" if patience is not None and run.state.stale >= patience else ""
+
+
+def check(run: Run, step: list[Tensor], make: Callable[[list[Tensor]], Tensor], compiled: bool = False) -> Checked:
     """Has a step made by `make`, and compares it with the reference; training goes on as if it had not been compared.
 
-    `make` changes the run's state, and returns the loss.
+    `make` changes the run's state, and returns the loss; `compiled` says whether that is a program.
     """
     start = time.perf_counter()
     part, settings = run.dataset.parts["train"], run.settings
@@ -112,6 +124,7 @@ def check(run: Run, step: list[Tensor], make: Callable[[list[Tensor]], Tensor]) 
         rows=settings.check.rows,
         seed=settings.seed,
         strict=settings.check.strict,
+        compiled=compiled,
     )
     if run.drawing and run.ranks is not None and run.ranks.size > 1:
         report = replace(report, loss=None, stepped=None, buffers={}, note=DRAWN)
@@ -160,10 +173,12 @@ def finish(run: Run, early: str) -> Finished:
     """Scores of the best weights on the test part; the state keeps the last ones."""
     state, scores = run.state, {}
     if "test" in run.dataset.parts and state.best is not None:
+        state.current = False
         last = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
         state.model.load_state_dict(state.best.model)
         scores = _scores(run, "test", state.best_epoch)
         state.model.load_state_dict(last)
+        state.current = True
     return Finished(state.best_epoch, state.best_step, scores, early)
 
 

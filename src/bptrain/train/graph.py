@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from bptrain.train.compiled import Compiled
-from bptrain.train.program import Run, Untraceable, reason
+from bptrain.train.program import Compute, Untraceable, reason
 from bptrain.train.record import Chosen
 
 WARM = 3  # calls before the recording, in which libraries get ready
 Replay = Callable[[], list[Tensor]]  # does again to the same tensors what was recorded; the results are overwritten
-Capture = Callable[[Run, list[Tensor]], Replay]
+Capture = Callable[[Compute, list[Tensor]], Replay]
 
 
 class Graph:
@@ -54,7 +54,7 @@ class Graph:
         return [result.clone() for result in self.replay()]
 
 
-def captured(run: Run, tensors: list[Tensor]) -> Replay:
+def captured(run: Compute, tensors: list[Tensor]) -> Replay:
     """Records what `run` does with tensors on a GPU, its own memory in a pool of the recording, after a few calls."""
     with torch.cuda.device(tensors[0].device):
         aside = torch.cuda.Stream()

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from statistics import median
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bptrain.train.record import Finding, Health
 from bptrain.train.run import Run
+from bptrain.train.state import full
 
-# Bounds between what was measured in trainings that go well and in those that don't: all presets, each optimizer,
-# networks of up to 12 layers, and rates of up to 1000.
+# Bounds between what was measured in trainings that go well and in those that don't: presets, each optimizer, networks
+# of up to 12 layers, and rates of up to 1000.
 SILENT = 3  # evaluations in a row with a gradient of 0: on a batch of few rows all units can be off by chance
 VANISHING = 1e-6  # of a weight's gradient in the last layer, left in the first; presets 4e-3, 12 sigmoid layers 3e-8
 LARGE = 0.2  # share of a matrix that a step changes; presets 0.04, rprop, which finds its own lengths, 0.15
@@ -37,11 +39,19 @@ class HealthMonitor:
         self.parameters: list[Tensor] = [trained[name] for name in self.names]
         self.unreached = [name for name in trained if name not in self.names]
         self.judged = not run.settings.optimizer.closure  # one that searches a step's length has none too long
-        self.figures: Tensor | None = None
-        self.silent = dict.fromkeys(self.names, 0)
-        self.norms: list[float] = []
-        self.changed = False  # whether an update was ever above rounding
-        self.told: set[str] = set()
+        # What is known of earlier epochs is part of the state: the figures that are not read yet, for how many
+        # evaluations a gradient has been 0, all norms of the gradient, whether an update was ever above rounding, which
+        # parameters had no gradient at that step.
+        first: dict[str, Any] = {
+            "figures": None,
+            "silent": dict.fromkeys(self.names, 0),
+            "norms": [],
+            "changed": False,
+            "told": [],
+        }
+        first["missing"] = []
+        self.memory = run.state.health
+        self.memory.update(first | self.memory)
         self.matrices = {i: p.numel() for i, p in enumerate(self.parameters) if p.ndim > 1}
 
     def due(self, epoch: int) -> int:
@@ -58,19 +68,24 @@ class HealthMonitor:
     @torch.no_grad()
     def end(self) -> None:
         """To call after it."""
+        self.memory["missing"] = [n for n, p in zip(self.names, self.parameters, strict=True) if p.grad is None]
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
         torch._foreach_sub_(self.before, self.parameters)
         norms = torch._foreach_norm([*self.parameters, *self.before, *gradients])
-        whole = [n.full_tensor() if hasattr(n, "full_tensor") else n for n in norms]  # as where they are sharded
-        self.figures = torch.stack(whole)  # (3 P,)
+        whole = [full(n) for n in norms]
+        self.measured(torch.stack(whole))
         del self.before
+
+    def measured(self, figures: Tensor) -> None:
+        """Takes in the norms of parameters, updates and gradients (3 P,)."""
+        self.memory["figures"] = figures
 
     def read(self, loss: Tensor, rate: float) -> tuple[float, Health | None]:
         """A loss (), and the health at that step if it was measured, in one transfer; the step had that rate."""
-        figures, self.figures = self.figures, None
+        figures, self.memory["figures"] = self.memory["figures"], None
         if figures is None:
             return loss.item(), None
-        value, *norms = torch.cat([loss.reshape(1), figures]).tolist()
+        value, *norms = torch.cat([loss.reshape(1), figures.to(loss.device)]).tolist()
         count = len(self.names)
         return value, self._health(norms[:count], norms[count : 2 * count], norms[2 * count :], rate)
 
@@ -81,9 +96,11 @@ class HealthMonitor:
         notes: dict[str, Note] = {}
         for note in self._notes(shares, gradients, norm, rate):
             notes.setdefault(note[0], note)
-        found = [Finding(state.epoch, state.step, *note) for kind, note in notes.items() if kind not in self.told]
-        self.told.update(notes)
-        self.norms.append(norm)
+        found = [
+            Finding(state.epoch, state.step, *note) for kind, note in notes.items() if kind not in self.memory["told"]
+        ]
+        self.memory["told"] += [kind for kind in notes if kind not in self.memory["told"]]
+        self.memory["norms"].append(norm)
         length = math.hypot(*weights)
         return Health(norm, math.hypot(*updates) / length if length else None, known, tuple(found))
 
@@ -92,18 +109,20 @@ class HealthMonitor:
         yield from self._vanishing(gradients)
         if self.judged:
             yield from self._updates(shares, gradients, rate)
-        usual = median(self.norms) if len(self.norms) >= KNOWN else math.inf
+        norms = self.memory["norms"]
+        usual = median(norms) if len(norms) >= KNOWN else math.inf
         if not math.isfinite(norm) or norm > EXPLODING * usual > 0:
             times = f", {norm / usual:.0f} times the median of earlier epochs" if math.isfinite(norm) else ""
             yield "exploding", "", norm, f"the gradient explodes: its norm is {norm:.2g}{times}. Try fit.clip=1."
 
     def _unreached(self, gradients: list[float], norm: float) -> Iterator[Note]:
         """Parameters without a gradient. Where all are 0 that were not, the loss is as low as it gets."""
-        if norm or not any(self.norms):
+        silent = self.memory["silent"]
+        if norm or not any(self.memory["norms"]):
             for name, gradient in zip(self.names, gradients, strict=True):
-                self.silent[name] = 0 if gradient else self.silent[name] + 1
-        without = [name for name, p in zip(self.names, self.parameters, strict=True) if p.grad is None]
-        zero = [name for name, times in self.silent.items() if times >= SILENT and name not in without]
+                silent[name] = 0 if gradient else silent[name] + 1
+        without = self.memory["missing"]
+        zero = [name for name, times in silent.items() if times >= SILENT and name not in without]
         if without := [*self.unreached, *without]:
             why = "the loss does not depend on it."
             yield "unreached", without[0], 0.0, f"no gradient reaches {_first_of(without)}: {why}"
@@ -128,8 +147,8 @@ class HealthMonitor:
             return
         name = max(known, key=known.__getitem__)
         share, eps = known[name], torch.finfo(self.parameters[0].dtype).eps
-        self.changed = self.changed or share >= eps
-        if not self.changed and rate >= SCHEDULED * self.run.state.schedule.base[0]:
+        self.memory["changed"] = self.memory["changed"] or share >= eps
+        if not self.memory["changed"] and rate >= SCHEDULED * self.run.state.schedule.base[0]:
             what = f"a step changes {name} by {share:.1g} of its length, less than rounding"
             yield "unchanged", name, share, f"weights do not change: {what}. Try a higher optimizer.lr."
         if share > LARGE and self.run.state.epoch > EARLY:

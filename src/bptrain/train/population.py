@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.func import vmap
 from torch.utils._pytree import tree_unflatten
 
+from bptrain import interrupts
 from bptrain.errors import BptrainError
 from bptrain.train.choice import GAIN
 from bptrain.train.fit import check, due, end_epoch, fault, finish
@@ -27,7 +28,7 @@ from bptrain.train.step import Lasting, Passing, flat
 WARM, CALLS = 2, 6  # calls of a program that are not timed, and all before it is decided whether to compile it
 PAUSE = 1.0  # seconds after which members hear of their steps, though the epoch goes on
 Event = tuple[Member, Record | BptrainError]
-Told = Iterator[Event]
+Events = Iterator[Event]
 Rows = list[Tensor]  # of each batch of a step, the rows of each seat (seats, B)
 
 
@@ -64,7 +65,7 @@ class Population:
         self.lasting: Lasting = tree_unflatten(self.tensors, self.members[0].spec)
         self.times: dict[tuple[tuple[int, ...], bool], list[float]] = {}
 
-    def fit(self) -> Told:
+    def fit(self) -> Events:
         """As `bptrain.train.fit` of each member; an error is the end of one, and touches no other."""
         epoch = 0
         while self.members:
@@ -73,13 +74,15 @@ class Population:
             if self.members and 2 * len(self.members) <= self.size:
                 self._stack()
 
-    def _epoch(self, epoch: int) -> Told:
+    def _epoch(self, epoch: int) -> Events:
         steps = self._rows(epoch)
         measured = max(member.health.due(epoch) for member in self.members)
         numbers = self._numbers(len(steps))
         self.pending, heard = 0, time.perf_counter()
         total = self.tensors[0].new_zeros(self.size)
         for number, (rows, of_step) in enumerate(zip(steps, numbers, strict=True)):
+            for member in self.members if not self.pending else ():
+                member.run.state.current = False
             if number == measured:
                 before = [w.clone() for w in self.lasting.trained]
             step = self.members[0].run.state.step + self.pending
@@ -97,6 +100,8 @@ class Population:
             if time.perf_counter() - heard > PAUSE or any(isinstance(e, int) and (step + 1) % e == 0 for e in every):
                 yield from self._flush(total)
                 heard = time.perf_counter()
+            if interrupts.asked():
+                yield from self._flush(total)
         yield from self._flush(total)
         for member in list(self.members):
             yield from self._end_epoch(member, total[self.seats[member.number]] / len(steps))
@@ -109,31 +114,34 @@ class Population:
         figures = torch.stack(norms, 1)  # (seats, 3 P)
         for member in self.members:
             if member.health.due(epoch) >= 0:
-                member.health.figures = figures[self.seats[member.number]]
+                member.health.measured(figures[self.seats[member.number]])
 
-    def _flush(self, total: Tensor) -> Told:
+    def _flush(self, total: Tensor) -> Events:
         """Counts the steps that are pending, and tells each member of them."""
         pending, self.pending = self.pending, 0
         if not pending:
             return
         for member in self.members:
-            state, batch = member.run.state, member.run.batch_size * member.run.settings.fit.accumulate
-            state.step += pending
+            state = member.run.state
+            state.step, state.within = state.step + pending, state.within + pending
             state.schedule.step(pending)
-            rate = state.schedule.due(state.step - 1)[0]
-            rows, loss = (pending - 1) * batch + self.last, total[self.seats[member.number]]
-            yield member, Stepped(state.epoch + 1, state.step, rows, loss, rate)
+            state.lr, state.total = state.schedule.due(state.step - 1)[0], total[self.seats[member.number]]
+            state.current = True
+        for member in self.members:
+            state, loss = member.run.state, total[self.seats[member.number]]
+            batch = member.run.batch_size * member.run.settings.fit.accumulate
+            rows = (pending - 1) * batch + self.last
+            yield member, Stepped(state.epoch + 1, state.step, rows, loss, state.lr)
         if self.chosen is not None:
             for member in self.members:
                 yield member, self.chosen
             self.chosen = None
 
-    def _end_epoch(self, member: Member, loss: Tensor) -> Told:
+    def _end_epoch(self, member: Member, loss: Tensor) -> Events:
         state = member.run.state
-        rate = state.schedule.due(state.step - 1)[0]
         torch.set_rng_state(state.generator.get_state())  # what is drawn in an evaluation is drawn from there
         try:
-            evaluated, early = end_epoch(member.run, loss, rate, member.health)
+            evaluated, early = end_epoch(member.run, loss, state.lr, member.health)
             if evaluated is not None:
                 yield member, evaluated
             if early or state.epoch == member.run.settings.fit.epochs:
@@ -252,7 +260,7 @@ class Population:
                 self._put(after, seat)
                 return losses[seat]
 
-            found = check(member.run, own, make)
+            found = check(member.run, own, make, compiled=True)
             yield member, found
             if not found.report.ok or not found.report.finite:
                 self._leave(member)

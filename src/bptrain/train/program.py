@@ -26,7 +26,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from bptrain.train.pooling import ELEMENTWISE
 
-Run = Callable[[list[Tensor]], list[Tensor]]
+Compute = Callable[[list[Tensor]], list[Tensor]]
+VERSION = 2  # of what is made of a graph before it is compiled: code of another one is not used
 COMPILING, LOADING = 8.0, 0.2  # seconds, about: to compile a short program, to load one that was compiled before
 
 
@@ -60,7 +61,7 @@ class Program:
         start = time.perf_counter()
         self.examples = list(examples)
         self.graph = _traced(function, self.examples)
-        self.run: Run = lambda tensors: self.graph(*tensors)
+        self.run: Compute = lambda tensors: self.graph(*tensors)
         self.cached = self.compiled = False
         self.seconds = time.perf_counter() - start
 
@@ -98,7 +99,7 @@ class Program:
             digest.update(f"{tensor.dtype} {tuple(tensor.shape)} {tensor.stride()} {tensor.device}\n".encode())
         machine = (torch.__version__, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads())
         chosen = (torch.are_deterministic_algorithms_enabled(), torch.backends.cuda.matmul.fp32_precision)
-        digest.update(f"{machine} {chosen}\n{self.graph.code}".encode())
+        digest.update(f"{VERSION} {machine} {chosen}\n{self.graph.code}".encode())
         for name, constant in sorted(_constants(self.graph).items()):
             digest.update(f"{name} {constant.dtype} {tuple(constant.shape)}\n".encode())
             digest.update(constant.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
@@ -135,7 +136,7 @@ def _compile(graph: fx.GraphModule, examples: list[Tensor], path: Path) -> None:
         os.replace(made, path)
 
 
-def _loaded(path: Path, device: torch.device) -> Run | None:
+def _loaded(path: Path, device: torch.device) -> Compute | None:
     """What runs the machine code of a package; None where there is none, or it is torn, or another program's.
 
     Without locks between threads, which a recording as a CUDA graph would not survive, and a run does not need.

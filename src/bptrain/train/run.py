@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -16,6 +18,7 @@ from bptrain.data.dataset import Dataset
 from bptrain.errors import Problem, RequestError
 from bptrain.metrics import Metric, Mode, chosen, metrics_for, monitored
 from bptrain.train.choice import engine_of
+from bptrain.train.device import device_of
 from bptrain.train.distributed import Ranks, ranks_of
 from bptrain.train.division import divide, divisible
 from bptrain.train.engine import Engine
@@ -75,9 +78,11 @@ def build(settings: Settings, dataset: Dataset | None = None) -> Run:
     `dataset` is what its data load with its seed, where that is at hand.
     """
     torch.set_num_threads(settings.threads)
-    device, number, ranks = _device(settings.device), dtype(settings.precision), ranks_of(settings)
+    device, number, ranks = device_of(settings.device), dtype(settings.precision), ranks_of(settings)
     dataset = settings.model.prepared(settings.data.load(settings.seed) if dataset is None else dataset)
     torch.manual_seed(settings.seed)
+    random.seed(settings.seed)  # for code of the user's own; bptrain draws from neither
+    np.random.seed(settings.seed % 2**32)
     problems: list[Problem] = []
     with _collected(problems):
         multiply(settings.precision, device)
@@ -93,7 +98,7 @@ def build(settings: Settings, dataset: Dataset | None = None) -> Run:
         monitor, mode = _monitored(settings, dataset)
         metrics = chosen(settings.metrics, monitor, dataset.task)
     with _collected(problems):
-        batches_add_up(settings, dataset, divided=ranks is not None)
+        batches_add_up(settings, dataset, divided=ranks is not None and ranks.size > 1)
     with _collected(problems):
         if ranks is not None:
             divisible(settings)
@@ -103,7 +108,7 @@ def build(settings: Settings, dataset: Dataset | None = None) -> Run:
         truncates(settings)
     if problems:
         raise RequestError(problems)
-    if ranks is None:  # what is divided must be contiguous
+    if ranks is None or (ranks.size == 1 and not ranks.sharded):  # what is divided must be contiguous
         channels_last(model, device, settings.precision)
     if settings.fit.tbptt is not None:
         model.tbptt = settings.fit.tbptt  # type: ignore[assignment]
@@ -140,17 +145,6 @@ def _collected(problems: list[Problem]) -> Iterator[None]:
         yield
     except RequestError as error:
         problems += error.problems
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        found = torch.accelerator.current_accelerator(check_available=True)
-        return found if found is not None else torch.device("cpu")
-    device = torch.device(name)
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available[device.type] or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
-        raise RequestError(Problem("device", f"this machine has no '{name}'.", "Write device=cpu or device=auto."))
-    return device
 
 
 def _monitored(settings: Settings, dataset: Dataset) -> tuple[str, Mode]:

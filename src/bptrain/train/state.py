@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+import random
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -39,8 +41,9 @@ class State:
     """What training changes. The engine advances it, checkpoints write it, the check starts from it.
 
     `generator` is what dropout draws from on a CPU: torch's own, those of which for other devices belong to the state
-    too. The position in the data order is (epoch, step), since the order is a function of seed and epoch. `score` is
-    the best monitored value so far, lower better, with its loss; `best` is the state at that time.
+    too. The position in the data order is (epoch, within), since the order is a function of seed and epoch. `score` is
+    the best monitored value so far, lower better, with its loss; `best` is the state at that time. While something
+    changes it, it is not `current`: part of it belongs to the next step already.
     """
 
     model: nn.Module
@@ -49,6 +52,11 @@ class State:
     generator: torch.Generator = torch.default_generator
     epoch: int = 0
     step: int = 0
+    within: int = 0  # steps made in this epoch
+    total: Tensor | None = None  # () the sum of their losses
+    lr: float = math.nan  # of the last of them
+    health: dict[str, Any] = field(default_factory=dict)  # what its monitor knows of earlier epochs
+    current: bool = True
     score: tuple[float, float] = (math.inf, math.inf)
     best: Snapshot | None = None
     best_epoch: int = 0
@@ -75,9 +83,15 @@ class State:
         rest = {
             "epoch": self.epoch,
             "step": self.step,
+            "within": self.within,
+            "total": _plain(self.total, "total", tensors),
+            "lr": self.lr,
+            "health": _plain(self.health, "health", tensors),
             "best": {"score": self.score, "epoch": self.best_epoch, "step": self.best_step, "stale": self.stale},
             "optimizer": _plain(self.optimizer.state_dict(), "", tensors),
             "scheduler": self.schedule.state_dict(),
+            "python": random.getstate(),
+            "numpy": _plain_numpy(np.random.get_state(legacy=True)),
         }
         model = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
         generators = {"torch": self.generator.get_state()}
@@ -85,10 +99,56 @@ class State:
             generators |= {f"cuda:{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
         return Snapshot(model, tensors, generators, rest)
 
+    def restore(self, snapshot: Snapshot, best: Snapshot | None) -> None:
+        """Takes up a state of such parts; `best` is the one that was the best so far. Raises what torch raises."""
+        rest = snapshot.rest
+        self.model.load_state_dict(snapshot.model)
+        self.optimizer.load_state_dict(rebuilt(rest["optimizer"], snapshot.optimizer))
+        for parameter, kept in self.optimizer.state.items():
+            for key, value in kept.items():
+                # torch's fused kernels take the layout of the parameter for granted, and a file has none
+                if (
+                    isinstance(value, Tensor)
+                    and value.shape == parameter.shape
+                    and value.stride() != parameter.stride()
+                ):
+                    kept[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        self.schedule.load_state_dict(rest["scheduler"])
+        self.epoch, self.step, self.within, self.lr = (rest[key] for key in ("epoch", "step", "within", "lr"))
+        device = next(self.model.parameters()).device
+        total = rebuilt(rest["total"], snapshot.optimizer)
+        self.total = None if total is None else total.to(device)
+        self.health.update(rebuilt(rest["health"], snapshot.optimizer))
+        told = rest["best"]
+        self.score, self.best_epoch, self.best_step = tuple(told["score"]), told["epoch"], told["step"]
+        self.best, self.stale = best, told["stale"]
+        version, words, gauss = rest["python"]
+        random.setstate((version, tuple(words), gauss))
+        kind, words, *more = rest["numpy"]
+        np.random.set_state((kind, np.array(words, dtype=np.uint32), *more))
+        self.generator.set_state(snapshot.generators["torch"])
+        for name, state in snapshot.generators.items():
+            if name.startswith("cuda:") and torch.cuda.is_available():
+                torch.cuda.set_rng_state(state, name)
+
 
 def full(tensor: Tensor) -> Tensor:
     """The tensor that shards on several processes are parts of, each of which must call it; others as they are."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+def _plain_numpy(state: Any) -> list[Any]:
+    kind, words, *more = state
+    return [kind, words.tolist(), *more]
+
+
+def rebuilt(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """Plain data with its tensors put back, and numbers as keys where JSON has made text of them."""
+    if isinstance(value, dict):
+        if value.keys() == {"tensor"}:
+            return tensors[value["tensor"]]
+        return {int(key) if key.isdigit() else key: rebuilt(item, tensors) for key, item in value.items()}
+    return [rebuilt(item, tensors) for item in value] if isinstance(value, list) else value
 
 
 def _plain(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
