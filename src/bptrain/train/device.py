@@ -8,7 +8,7 @@ from bptrain.errors import Problem, RequestError
 
 
 def device_of(name: str) -> torch.device:
-    """The device of that name, or for 'auto' the first accelerator there is. RequestError when this machine has none."""
+    """The device of that name, for 'auto' the first accelerator there is. RequestError when this machine has none."""
     if name == "auto":
         found = torch.accelerator.current_accelerator(check_available=True)
         return found if found is not None else torch.device("cpu")
