@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from bptrain.train import run as module
-from bptrain.train.checkpoint import checkpoint
+from bptrain.train.checkpoint import Checkpoint, write
 from bptrain.train.fit import fit
 from bptrain.train.layout import channels_last
 
@@ -44,7 +44,7 @@ def test_results_and_files_are_those_of_the_other_layout(run_of, monkeypatch, pr
         monkeypatch.setattr(module, "channels_last", layout)
         run = run_of(*CNN, "optimizer=adam", f"precision={precision}")
         assert last(run.state.model) == [layout is channels_last]
-        before = checkpoint(run.state.snapshot())["model.safetensors"]
+        before = write(Checkpoint(run.state.snapshot()))["model.safetensors"]
         records = list(fit(run))  # which raises where a check finds fault
         kept.append((before, run.state.model.state_dict(), records[-1].scores["loss"]))
     (files, weights, loss), (their_files, their_weights, their_loss) = kept

@@ -129,7 +129,7 @@ def compare_step(
     theirs, old = dict(after.entries()), dict(before.entries())
     way = _way(exact)
     reruns = [_stored(update, before, gradient, after)]
-    for repeats in REPEATS:
+    for repeats in (0, *REPEATS):  # most updates are within what the first rerun allows
         reruns += [_random(update, before, gradient, generator) for _ in range(repeats)]
         alike = [rerun for rerun in reruns if _way(rerun) == way]
         decided = len(alike) == len(reruns)

@@ -98,7 +98,7 @@ def build(settings: Settings, dataset: Dataset | None = None) -> Run:
         monitor, mode = _monitored(settings, dataset)
         metrics = chosen(settings.metrics, monitor, dataset.task)
     with _collected(problems):
-        batches_add_up(settings, dataset, divided=ranks is not None and ranks.size > 1)
+        batches_add_up(settings, dataset, divided=ranks is not None)
     with _collected(problems):
         if ranks is not None:
             divisible(settings)
