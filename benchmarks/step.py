@@ -216,7 +216,8 @@ def measure(workload: Workload, table: Table, repetitions: int, folder: Path) ->
             table.row(name, remark=f"not measured: its package is missing; {WITHOUT}")
             continue
         ratios = [median(a / b for a, b in zip(times[name], times[base], strict=True)) for base in (FUSED, DEFAULT)]
-        target = at_most(workload.targets[targets[name]], ratios[0]) if name in targets else None
+        asked = workload.targets.get(targets.get(name, ""))
+        target = at_most(asked, ratios[0]) if asked is not None else None
         remark = f"{len(parts)} groups of {len(parts[0])}, {min(GROUPS, len(parts))} timed" if name == named else ""
         table.row(name, median(times[name]) * 1e6, *ratios, median(firsts[name]), target, remark=remark)
     for line in cold:
