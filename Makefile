@@ -41,7 +41,7 @@ lint: $(READY)  ## ruff: style and imports, then the types
 types: $(READY)  ## mypy alone
 	$(BIN)/mypy
 
-BENCHMARKS := startup memory width check step sweep gpu
+BENCHMARKS := startup memory width limits check step sweep gpu
 QUICK ?= # --quick: a trial of every row, which writes nothing
 
 bench: $(READY)  ## speed and memory beside plain torch and other trainers, into benchmarks/measured (peers: pip install '.[bench]')

@@ -18,7 +18,6 @@ from statistics import median
 
 import torch
 from checkers import Function, fast, projection, slow
-from faults import FAULTS, KINDS
 from faults.fault import Fault
 from torch import Tensor, nn
 
@@ -27,6 +26,7 @@ from bptrain.check.verdict import failed
 from bptrain.config.compose import compose, settings_of
 from bptrain.train.fit import fit
 from bptrain.train.run import Run, build
+from faults import FAULTS, KINDS
 
 ROWS = 32  # of the batch that is trained on
 # Of each kind of network that gives one tensor, which is what the others can check.

@@ -80,3 +80,8 @@ def waits(seed):
     draw = random.Random(seed)
     while True:
         yield draw.uniform(0.02, 0.4)
+
+
+# What the first run of a process loads is loaded before it is forked.
+for words in (IRIS, DIGITS):
+    build(settings_of(compose(words)))

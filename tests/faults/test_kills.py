@@ -21,7 +21,7 @@ def test_a_run_that_is_killed_at_random_times_ends_as_one_that_was_not(folder, s
     while made < kills:
         number += 1
         path = folder / str(number)
-        while True:
+        for _ in range(100):
             process = start("train", kind, path)
             process.join(next(waits))
             if process.exitcode is None:
@@ -31,6 +31,8 @@ def test_a_run_that_is_killed_at_random_times_ends_as_one_that_was_not(folder, s
                 break
             assert process.exitcode == -signal.SIGKILL
             made += 1
+        else:
+            pytest.fail("it makes no progress")
         assert driver.left(path) == expected, f"run {number}, after {made} kills"
 
 

@@ -14,7 +14,7 @@ VERBS = {
     "check": "verify the gradients and a step of the composed network on its own data; nothing is written",
     "explain": "tell one step, call by call: forward propagation, error, backward propagation, weight adjustment",
     "runs": "list the runs under outputs/",
-    "resume": "go on exactly where a run has ended",
+    "resume": "go on exactly where a run or a sweep has ended",
     "reproduce": "make a run again from its lock, and say whether it is the same to the bit",
 }
 
@@ -133,7 +133,7 @@ def run_of(arguments: Arguments) -> Path:
     path = Path(words[0])
     if path.is_symlink() or not path.is_dir():
         raise RequestError(Problem(str(path), "is no directory of a run.", "bptrain runs lists them."))
-    if (path / "sweep.json").exists():
+    if (path / "sweep.json").exists() and verb != "resume":
         raise RequestError(Problem(str(path), "is a sweep.", f"Write bptrain {verb} {path}/0 for one of its runs."))
     return path
 

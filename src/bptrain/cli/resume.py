@@ -10,6 +10,10 @@ def run(arguments: Arguments) -> int:
     from bptrain.runs.directory import RunDirectory
 
     directory = RunDirectory(run_of(arguments))
+    if (directory.path / "sweep.json").exists():
+        from bptrain.sweep.resume import resume as resume_sweep
+
+        return resume_sweep(directory.path, arguments.words[1:], arguments.quiet)
 
     import_torch()
     from bptrain.sweep.job import resume

@@ -33,6 +33,7 @@ def run(arguments: Arguments) -> int:
 
 def _sweep(arguments: Arguments) -> int:
     from bptrain.sweep.plan import plan
+    from bptrain.sweep.resume import request_of
 
     trials = plan(arguments.words, arguments.config_dir, arguments.config_name)
     if arguments.cfg:
@@ -42,4 +43,4 @@ def _sweep(arguments: Arguments) -> int:
 
     from bptrain.sweep.execute import execute
 
-    return execute(trials, quiet=arguments.quiet)
+    return execute(trials, arguments.quiet, request_of(arguments))

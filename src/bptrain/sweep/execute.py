@@ -7,8 +7,9 @@ import os
 import re
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
-from bptrain.sweep.ledger import Ledger
+from bptrain.sweep.ledger import Before, Ledger
 from bptrain.sweep.plan import Trial
 from bptrain.sweep.workers import work_off
 from bptrain.train.torch_import import import_torch
@@ -20,15 +21,18 @@ NUMBERS = re.compile(  # keys of numbers in which members of a population may di
 )
 
 
-def execute(trials: Sequence[Trial], quiet: bool = False) -> int:
+def execute(
+    trials: Sequence[Trial], quiet: bool = False, request: dict[str, Any] | None = None, before: Before | None = None
+) -> int:
     """Runs every trial, whatever becomes of the others; returns the exit code of the sweep.
 
+    `request` is what was asked for, by which the sweep can go on later; one that does has what was `before`.
     RequestError, before anything is written, when none of the trials can be built.
     """
     sweep = trials[0].settings.sweep
     executor = EXECUTORS[sweep.executor]
     shares = _shares(trials)
-    with Ledger(trials, quiet) as ledger:
+    with Ledger(trials, quiet, request or {}, before) as ledger:
         if len(shares) > 1 or sweep.executor == "process":
             work_off(shares, executor, _processes(trials), ledger)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -45,22 +46,38 @@ class Told(Protocol):
     def say(self, line: str) -> None: ...
 
 
+@dataclass(frozen=True)
+class Before:
+    """Where a sweep lies, and what became of its trials so far, by number."""
+
+    path: Path
+    entries: dict[int, dict[str, Any]]
+
+
 class Ledger:
     """`sweep.json` in the fresh directory of a sweep, kept up to date; a context in which the console is live.
 
     Nothing is written or shown before it is clear that some trial can be built.
     """
 
-    def __init__(self, trials: Sequence[Trial], quiet: bool) -> None:
-        self.trials, self.quiet = trials, quiet
+    def __init__(
+        self, trials: Sequence[Trial], quiet: bool, request: dict[str, Any], before: Before | None = None
+    ) -> None:
+        """`request` is what was asked for, and is kept; a sweep that goes on has what was `before`."""
+        self.trials, self.quiet, self.request, self.before = trials, quiet, request, before
         self.path: Path | None = None
         self.refused: list[tuple[Trial, Failure]] = []  # before it was clear
         self.entries: dict[int, dict[str, Any]] = {}
         self.codes: set[int] = set()
+        self.held = ExitStack()
 
     def _open(self) -> Path:
         if self.path is None:
-            self.path = create_sweep(self.trials[0].settings.name)
+            if self.before is None:
+                self.path = create_sweep(self.trials[0].settings.name)
+            else:
+                self.path, self.entries = self.before.path, dict(self.before.entries)
+            self.held.enter_context(files.held(self.path / ".lock"))
             self.console = SweepConsole(self.quiet, len(self.trials), self.path)
             self.console.__enter__()
             for trial, failure in self.refused:
@@ -79,6 +96,7 @@ class Ledger:
             if entry["status"] == "running":
                 entry["status"] = "interrupted"
         self._write()
+        self.held.close()
         self.console.__exit__(kind, error, trace)
 
     def job(self, trial: Trial) -> Path:
@@ -119,7 +137,8 @@ class Ledger:
         self.console.end(self.entries[trial.number])
 
     def _write(self) -> None:
-        files.write_json(self._open() / "sweep.json", {"trials": [self.entries[n] for n in sorted(self.entries)]})
+        trials = [self.entries[number] for number in sorted(self.entries)]
+        files.write_json(self._open() / "sweep.json", self.request | {"trials": trials})
 
     def close(self) -> int:
         """Shows the table of all; the exit code: 0 when all finished, 3 when some gradients were wrong, else 1.

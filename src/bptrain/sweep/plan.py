@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from bptrain.config.compose import Config, compose, settings_of
 from bptrain.config.expand import expand
@@ -15,12 +16,13 @@ from bptrain.errors import Problem, RequestError
 
 @dataclass(frozen=True)
 class Trial:
-    """One job of a sweep. `words` are the overrides that tell it from the others."""
+    """One job of a sweep. `words` are the overrides that tell it from the others; one that has `begun` is there."""
 
     number: int
     words: tuple[str, ...]
     config: Config
     settings: Settings
+    begun: Path | None = None
 
 
 def plan(words: list[str], config_dir: str | None = None, config_name: str | None = None) -> list[Trial]:

@@ -30,7 +30,8 @@ Group = list[tuple[Trial, Member]]
 
 def run(trials: Sequence[Trial], ledger: Told) -> None:
     """As the serial executor, but that trials with the same shapes train as one program."""
-    groups, alone = _built(trials, ledger)
+    groups, alone = _built([trial for trial in trials if trial.begun is None], ledger)
+    alone += [(trial, "it goes on where it was") for trial in trials if trial.begun is not None]
     for group in groups:
         parts, programs = _parts(group), Programs()
         together = f"{len(group)} trials as one program" + (f", by {len(parts[0])}" if len(parts) > 1 else "")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bptrain.sweep.job import train
+from bptrain.runs.directory import RunDirectory
+from bptrain.sweep.job import resume, train
 from bptrain.sweep.ledger import Failure, Told
 from bptrain.sweep.plan import Trial
 from bptrain.train.run import build
@@ -17,6 +18,8 @@ def run(trials: Sequence[Trial], ledger: Told) -> None:
 
 
 def _run(trial: Trial, ledger: Told) -> None:
+    if trial.begun is not None:
+        return _go_on(trial, RunDirectory(trial.begun), ledger)
     try:
         run = build(trial.settings)
     except Exception as error:
@@ -24,6 +27,16 @@ def _run(trial: Trial, ledger: Told) -> None:
     ledger.begin([trial])
     try:
         summary = train(run, trial.config, ledger.job(trial), quiet=True)
+    except Exception as error:
+        return ledger.fail(trial, Failure.of(error))
+    return ledger.finish(trial, summary)
+
+
+def _go_on(trial: Trial, directory: RunDirectory, ledger: Told) -> None:
+    ledger.begin([trial])
+    trust = [f"trust=[{','.join(trial.settings.trust)}]"] if trial.settings.trust else []
+    try:
+        summary = resume(directory, trust, quiet=True)
     except Exception as error:
         return ledger.fail(trial, Failure.of(error))
     return ledger.finish(trial, summary)

@@ -74,11 +74,12 @@ class State:
         if not first and not score < self.score:
             return False
         self.score, self.best_epoch, self.best_step = score, self.epoch, self.step
-        self.best = self.snapshot()
+        self.best = self.snapshot(others=False)
         return True
 
-    def snapshot(self) -> Snapshot:
-        """A copy of the state, on the device where it is."""
+    def snapshot(self, others: bool = True) -> Snapshot:
+        """A copy of the state, on the device where it is; `others` with Python's and NumPy's generators, which take as
+        long as all else of a small network."""
         tensors: dict[str, Tensor] = {}
         rest = {
             "epoch": self.epoch,
@@ -90,9 +91,9 @@ class State:
             "best": {"score": self.score, "epoch": self.best_epoch, "step": self.best_step, "stale": self.stale},
             "optimizer": _plain(self.optimizer.state_dict(), "", tensors),
             "scheduler": self.schedule.state_dict(),
-            "python": random.getstate(),
-            "numpy": _plain_numpy(np.random.get_state(legacy=True)),
         }
+        if others:
+            rest |= {"python": random.getstate(), "numpy": _plain_numpy(np.random.get_state(legacy=True))}
         model = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
         generators = {"torch": self.generator.get_state()}
         if torch.cuda.is_initialized():
