@@ -7,9 +7,9 @@ import gradcheck
 import pytest
 import torch
 from checkers import Function, fast, projection, slow
-from faults import FAULTS, KINDS
 
 import bptrain
+from faults import FAULTS, KINDS
 
 ALL = pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 BY_NAME = {fault.name: fault for fault in FAULTS}
