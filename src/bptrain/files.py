@@ -131,6 +131,11 @@ def copies(path: Path) -> list[Path]:
     return [found for found in (path, fresh, old) if found.is_dir() and not found.is_symlink()]
 
 
+def whole(copy: Path) -> bool:
+    """Whether all of such a copy was written once, whatever has become of it since."""
+    return not copy.name.endswith(".new")
+
+
 @contextmanager
 def held(path: Path) -> Iterator[None]:
     """Holds a file's lock, which goes with this process. RunFailed, with who holds it, while another process does."""

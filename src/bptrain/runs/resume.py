@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from bptrain import files
 from bptrain.config.compose import Config, settings_of
 from bptrain.config.locked import ALLOW, locked
 from bptrain.errors import Problem, RequestError
@@ -53,7 +54,8 @@ def resumed(directory: RunDirectory, words: Sequence[str] = ()) -> Resumed:
             best = Snapshot(made.best, {}, {}, {}) if made.best else None
             run.state.restore(made.snapshot, best)
         except Damaged as error:
-            damaged.append(f"{folder}: {error}")
+            if files.whole(folder):  # else the process ended while it wrote that, which was no checkpoint yet
+                damaged.append(f"{folder}: {error}")
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             damaged.append(f"{folder}: does not belong to this run: {str(error).splitlines()[0]}")
         else:
