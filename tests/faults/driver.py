@@ -58,7 +58,7 @@ def train_until(kind, path, operation):
     for name in ("fsync", "rename", "replace", "open", "close", "write", "ftruncate"):
         setattr(files.os, name, counting(getattr(os, name)))
     files.open = counting(open)
-    train(kind, path)
+    train(kind, path, every=30)
 
 
 def left(run):
