@@ -131,6 +131,14 @@ def copies(path: Path) -> list[Path]:
     return [found for found in (path, fresh, old) if found.is_dir() and not found.is_symlink()]
 
 
+def links(path: Path) -> Iterator[Path]:
+    """All that lies in a directory and is elsewhere too: symbolic links, and files with another name."""
+    for folder, folders, names in os.walk(path):
+        for found in (Path(folder) / name for name in (*folders, *names)):
+            if found.is_symlink() or (found.is_file() and found.stat().st_nlink > 1):
+                yield found
+
+
 def whole(copy: Path) -> bool:
     """Whether all of such a copy was written once, whatever has become of it since."""
     return not copy.name.endswith(".new")
@@ -183,9 +191,11 @@ class Lines:
         self.path = path
         with explained(path):
             self._file: IO[bytes] = open(path, "ab")  # noqa: SIM115 - closed by `close`
-            if length is not None:
-                self._file.truncate(length)
-            self.length = self._file.seek(0, os.SEEK_END)
+            size = self._file.seek(0, os.SEEK_END)
+            if length is not None and not 0 <= length <= size:
+                self._file.close()
+                raise RunFailed(f"{path} has {size} bytes, and had {length} once: lines of it are lost.")
+            self.length = size if length is None else self._file.truncate(length)
 
     def append(self, line: str) -> None:
         data = (line + "\n").encode()

@@ -226,3 +226,25 @@ def test_what_is_no_run_is_said(folder, capsys):
     ):
         assert main(["resume", *words]) == 2
         assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "train.log", "checkpoints", "checkpoints/last/state.json"])
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_nothing_is_written_through_a_link(folder, capsys, name, link):
+    run = trained(folder, "fit.epochs=1")
+    elsewhere = folder / "elsewhere"
+    (run / name).rename(elsewhere)
+    if link is os.link and elsewhere.is_dir():
+        link = os.symlink  # there are no hard links of directories
+    link(elsewhere, run / name)
+    before = elsewhere.stat().st_mtime_ns
+    assert main(["resume", str(run), "fit.epochs=2"]) == 2
+    assert f"{name}: is a link" in capsys.readouterr().err
+    assert elsewhere.stat().st_mtime_ns == before
+
+
+def test_metrics_that_have_lost_lines_are_no_metrics_to_go_on_with(folder, capsys):
+    run = trained(folder, "fit.epochs=2")
+    (run / "metrics.jsonl").write_text("")
+    assert main(["resume", str(run), "fit.epochs=3"]) == 1
+    assert "metrics.jsonl has 0 bytes, and had" in capsys.readouterr().err

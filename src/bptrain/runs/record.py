@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from bptrain.config.compose import Config
 
 
+PROGRESS = {"seconds", "rows", "metrics", "lr", "summary"}  # how far the records of a run have come
+
+
 def keep(
     run: Run,
     config: Config,

@@ -15,6 +15,7 @@ from bptrain.errors import Problem, RequestError
 from bptrain.runs.directory import RunDirectory
 from bptrain.runs.lock import changes, read_lock
 from bptrain.runs.lock import lock as lock_of
+from bptrain.runs.record import PROGRESS
 from bptrain.train.checkpoint import Damaged, read
 from bptrain.train.run import Run, build
 from bptrain.train.state import Snapshot
@@ -32,6 +33,9 @@ class Resumed:
 
 def resumed(directory: RunDirectory, words: Sequence[str] = ()) -> Resumed:
     """The run of a directory, which must be held. RequestError where it can't go on, or not as it was."""
+    if link := next(files.links(directory.path), None):
+        what = "is a link: what is written there would be written elsewhere."
+        raise RequestError(Problem(str(link), what, "Put a copy in its place."))
     lock = read_lock(directory)
     if "distributed" in lock:  # each process drew from a generator of its own, and one checkpoint has that of the first
         what = "was trained by several processes, and can't go on exactly."
@@ -50,6 +54,8 @@ def resumed(directory: RunDirectory, words: Sequence[str] = ()) -> Resumed:
     for folder, contents in directory.read_checkpoints("last"):
         try:
             made = read(contents)
+            if not isinstance(made.progress, dict) or made.progress.keys() != PROGRESS:
+                raise Damaged("state.json does not say how far the records had come.")
             _must_fit(run, made.snapshot)
             best = Snapshot(made.best, {}, {}, {}) if made.best else None
             run.state.restore(made.snapshot, best)
