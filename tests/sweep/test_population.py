@@ -13,12 +13,6 @@ HERE = ["sweep.executor=population", "sweep.processes=1"]
 TINY = ["data=iris", "model.sizes=[4]", "fit.epochs=2", "name=tiny", *HERE]
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def sweeps(folder):
     return sorted(folder.glob("outputs/tiny/sweeps/*"), key=os.path.getmtime)
 

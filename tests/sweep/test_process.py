@@ -31,12 +31,6 @@ class Net(torch.nn.Linear):
 """
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def sweeps(folder):
     return sorted(folder.glob("outputs/tiny/sweeps/*"), key=os.path.getmtime)
 

@@ -11,12 +11,6 @@ from bptrain.train.record import Evaluated
 TINY = ["data=iris", "model.sizes=[4]", "fit.epochs=4", "model.dropout=0.2", "name=tiny", "seed=range(4)"]
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def interrupted(folder, monkeypatch, *words):
     """A sweep that ends in the second epoch of its third trial."""
     fit, count = jobs.fit, 0

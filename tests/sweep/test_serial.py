@@ -18,12 +18,6 @@ from bptrain.sweep.plan import plan
 TINY = ["data=iris", "model.sizes=[4]", "fit.epochs=2", "name=tiny"]
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def only(pattern, folder):
     (found,) = folder.glob(pattern)
     return found

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from bptrain import interrupts
 from bptrain.config.compose import compose, settings_of
 from bptrain.errors import RunFailed
 from bptrain.train.compiled import Compiled
@@ -141,8 +142,13 @@ def test_an_interrupt_ends_it_with_the_threads(run_of):
     next(records)
     assert reading()
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt):
-        list(records)
-    del records
+
+    def train():
+        for _ in records:  # raised here: in a callback of the threads' pool Python would ignore it
+            interrupts.due()
+
+    with pytest.raises(KeyboardInterrupt), interrupts.handled(), interrupts.awaited():
+        train()
+    records.close()
     gc.collect()
     assert not reading()

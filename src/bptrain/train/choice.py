@@ -138,9 +138,8 @@ def engine_of(
     inside: AbstractContextManager[object],
     total_steps: int,
 ) -> Engine:
-    """The engine that settings ask for; sets whether torch uses its deterministic algorithms alone."""
+    """The engine that settings ask for, of a process alone."""
     fit = settings.fit
-    torch.use_deterministic_algorithms(fit.deterministic)
     if settings.optimizer.closure:
         search = LineSearch(state, loss, part, fit.clip, inside)
         if fit.engine != "eager":

@@ -65,13 +65,13 @@ def fit(run: Run) -> Iterator[Record]:
             if run.engine.chosen is not None and run.engine.chosen is not chosen:
                 yield (chosen := run.engine.chosen)
             yield Stepped(state.epoch + 1, state.step, sum(map(len, whole(step))), loss, lr)
-        evaluated, early = end_epoch(run, total / len(steps), state.lr, health)
+        evaluated, early = end_epoch(run, total / len(steps), health)
         if evaluated is not None:
             yield evaluated
     yield finish(run, early)
 
 
-def end_epoch(run: Run, train_loss: Tensor, lr: float, health: HealthMonitor) -> tuple[Evaluated | None, str]:
+def end_epoch(run: Run, train_loss: Tensor, health: HealthMonitor) -> tuple[Evaluated | None, str]:
     """Counts an epoch whose steps had that mean loss; the evaluation if one is due, and why training ends, if it does.
 
     RunFailed when a loss is not finite.
@@ -81,7 +81,7 @@ def end_epoch(run: Run, train_loss: Tensor, lr: float, health: HealthMonitor) ->
     state.epoch, state.within, state.total = state.epoch + 1, 0, None
     evaluated = None
     if not state.epoch % settings.evaluate or state.epoch == settings.epochs or stopped(run):
-        evaluated = _evaluate(run, *health.read(train_loss, lr), lr)
+        evaluated = _evaluate(run, *health.read(train_loss))
     state.current = True
     return evaluated, stopped(run)
 
@@ -157,7 +157,7 @@ def steps_of(run: Run, epoch: int) -> list[list[Tensor]]:
     return [cut[i : i + fit.accumulate] for i in range(0, len(cut), fit.accumulate)]
 
 
-def _evaluate(run: Run, train_loss: float, health: Health | None, lr: float) -> Evaluated:
+def _evaluate(run: Run, train_loss: float, health: Health | None) -> Evaluated:
     """Scores of an epoch. The monitored value is the validation part's, or the training part's without one."""
     state, scores = run.state, {"train": {"loss": _finite("training", train_loss, run.state.epoch)}}
     if "validation" in run.dataset.parts:
@@ -166,7 +166,7 @@ def _evaluate(run: Run, train_loss: float, health: Health | None, lr: float) -> 
     monitored = watched[run.monitor] * (-1 if run.mode == "max" else 1)
     best = state.improved(monitored, watched["loss"])
     state.schedule.evaluated(monitored)
-    return Evaluated(state.epoch, state.step, lr, scores, best, health)
+    return Evaluated(state.epoch, state.step, state.lr, scores, best, health)
 
 
 def finish(run: Run, early: str) -> Finished:

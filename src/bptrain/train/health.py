@@ -21,7 +21,7 @@ VANISHING = 1e-6  # of a weight's gradient in the last layer, left in the first;
 LARGE = 0.2  # share of a matrix that a step changes; presets 0.04, rprop, which finds its own lengths, 0.15
 EARLY = 3  # epochs in which that may be larger: rmsprop begins with 0.3
 EXPLODING = 100.0  # times the median of the gradient's norm; presets 9
-KNOWN = 3  # evaluations from which that is known
+KNOWN, RECENT = 3, 50  # evaluations from which that is known, and the latest that it is known by
 SCHEDULED = 0.01  # of the rate at the start: where a schedule has made it lower, updates are small on purpose
 Note = tuple[str, str, float, str]  # finding, parameter, value, text
 
@@ -40,16 +40,17 @@ class HealthMonitor:
         self.unreached = [name for name in trained if name not in self.names]
         self.judged = not run.settings.optimizer.closure  # one that searches a step's length has none too long
         # What is known of earlier epochs is part of the state: the figures that are not read yet, for how many
-        # evaluations a gradient has been 0, all norms of the gradient, whether an update was ever above rounding, which
-        # parameters had no gradient at that step.
+        # evaluations a gradient has been 0, the latest norms of the gradient and whether one was not 0, whether an
+        # update was ever above rounding, which parameters had no gradient at that step.
         first: dict[str, Any] = {
             "figures": None,
             "silent": dict.fromkeys(self.names, 0),
             "norms": [],
+            "signal": False,
             "changed": False,
             "told": [],
+            "missing": [],
         }
-        first["missing"] = []
         self.memory = run.state.health
         self.memory.update(first | self.memory)
         self.matrices = {i: p.numel() for i, p in enumerate(self.parameters) if p.ndim > 1}
@@ -80,35 +81,36 @@ class HealthMonitor:
         """Takes in the norms of parameters, updates and gradients (3 P,)."""
         self.memory["figures"] = figures
 
-    def read(self, loss: Tensor, rate: float) -> tuple[float, Health | None]:
-        """A loss (), and the health at that step if it was measured, in one transfer; the step had that rate."""
+    def read(self, loss: Tensor) -> tuple[float, Health | None]:
+        """A loss (), and the health at that step if it was measured, in one transfer."""
         figures, self.memory["figures"] = self.memory["figures"], None
         if figures is None:
             return loss.item(), None
         value, *norms = torch.cat([loss.reshape(1), figures.to(loss.device)]).tolist()
         count = len(self.names)
-        return value, self._health(norms[:count], norms[count : 2 * count], norms[2 * count :], rate)
+        return value, self._health(norms[:count], norms[count : 2 * count], norms[2 * count :])
 
-    def _health(self, weights: list[float], updates: list[float], gradients: list[float], rate: float) -> Health:
+    def _health(self, weights: list[float], updates: list[float], gradients: list[float]) -> Health:
         state, norm = self.run.state, math.hypot(*gradients)
         shares = [update / weight if weight else None for update, weight in zip(updates, weights, strict=True)]
         known = {name: share for name, share in zip(self.names, shares, strict=True) if share is not None}
         notes: dict[str, Note] = {}
-        for note in self._notes(shares, gradients, norm, rate):
+        for note in self._notes(shares, gradients, norm):
             notes.setdefault(note[0], note)
         found = [
             Finding(state.epoch, state.step, *note) for kind, note in notes.items() if kind not in self.memory["told"]
         ]
         self.memory["told"] += [kind for kind in notes if kind not in self.memory["told"]]
-        self.memory["norms"].append(norm)
+        self.memory["norms"] = [*self.memory["norms"], norm][-RECENT:]
+        self.memory["signal"] = self.memory["signal"] or norm != 0
         length = math.hypot(*weights)
         return Health(norm, math.hypot(*updates) / length if length else None, known, tuple(found))
 
-    def _notes(self, shares: list[float | None], gradients: list[float], norm: float, rate: float) -> Iterator[Note]:
+    def _notes(self, shares: list[float | None], gradients: list[float], norm: float) -> Iterator[Note]:
         yield from self._unreached(gradients, norm)
         yield from self._vanishing(gradients)
         if self.judged:
-            yield from self._updates(shares, gradients, rate)
+            yield from self._updates(shares, gradients)
         norms = self.memory["norms"]
         usual = median(norms) if len(norms) >= KNOWN else math.inf
         if not math.isfinite(norm) or norm > EXPLODING * usual > 0:
@@ -118,7 +120,7 @@ class HealthMonitor:
     def _unreached(self, gradients: list[float], norm: float) -> Iterator[Note]:
         """Parameters without a gradient. Where all are 0 that were not, the loss is as low as it gets."""
         silent = self.memory["silent"]
-        if norm or not any(self.memory["norms"]):
+        if norm or not self.memory["signal"]:
             for name, gradient in zip(self.names, gradients, strict=True):
                 silent[name] = 0 if gradient else silent[name] + 1
         without = self.memory["missing"]
@@ -140,7 +142,7 @@ class HealthMonitor:
             cure = "Fewer layers, normalization or another activation keep it up."
             yield "vanishing", self.names[first], far / near, f"the gradient vanishes on its way back: {names}. {cure}"
 
-    def _updates(self, shares: list[float | None], gradients: list[float], rate: float) -> Iterator[Note]:
+    def _updates(self, shares: list[float | None], gradients: list[float]) -> Iterator[Note]:
         """Of the matrices that have a gradient: that none has been changed so far, and one that is changed too much."""
         known = {self.names[i]: share for i in self.matrices if (share := shares[i]) is not None and gradients[i]}
         if not known:
@@ -148,7 +150,8 @@ class HealthMonitor:
         name = max(known, key=known.__getitem__)
         share, eps = known[name], torch.finfo(self.parameters[0].dtype).eps
         self.memory["changed"] = self.memory["changed"] or share >= eps
-        if not self.memory["changed"] and rate >= SCHEDULED * self.run.state.schedule.base[0]:
+        state = self.run.state
+        if not self.memory["changed"] and state.lr >= SCHEDULED * state.schedule.base[0]:
             what = f"a step changes {name} by {share:.1g} of its length, less than rounding"
             yield "unchanged", name, share, f"weights do not change: {what}. Try a higher optimizer.lr."
         if share > LARGE and self.run.state.epoch > EARLY:

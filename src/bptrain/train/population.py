@@ -141,7 +141,7 @@ class Population:
         state = member.run.state
         torch.set_rng_state(state.generator.get_state())  # what is drawn in an evaluation is drawn from there
         try:
-            evaluated, early = end_epoch(member.run, loss, state.lr, member.health)
+            evaluated, early = end_epoch(member.run, loss, member.health)
             if evaluated is not None:
                 yield member, evaluated
             if early or state.epoch == member.run.settings.fit.epochs:

@@ -78,6 +78,7 @@ def build(settings: Settings, dataset: Dataset | None = None) -> Run:
     `dataset` is what its data load with its seed, where that is at hand.
     """
     torch.set_num_threads(settings.threads)
+    torch.use_deterministic_algorithms(settings.fit.deterministic)
     device, number, ranks = device_of(settings.device), dtype(settings.precision), ranks_of(settings)
     dataset = settings.model.prepared(settings.data.load(settings.seed) if dataset is None else dataset)
     torch.manual_seed(settings.seed)
@@ -129,13 +130,28 @@ def build(settings: Settings, dataset: Dataset | None = None) -> Run:
     schedule = settings.scheduler.build(optimizer, settings.fit.epochs * per_epoch, per_epoch)
     state = State(model, optimizer, schedule)
     inside = casts(settings.precision, device)
-    engine = engine_of(settings, state, loss, parts["train"], inside, settings.fit.epochs * per_epoch)
-    run = Run(settings, dataset, loss, state, engine, metrics, monitor, mode, device, batch_size, inside)
+    engine: Engine
     if ranks is not None and division is not None:
         ranks.seed(settings.seed)
-        run.engine = Parallel(state, loss, parts["train"], settings.fit.clip, inside, ranks, division)
-        run.ranks, run.drawing, run.unsharded = ranks, division.drawing, unsharded
-    return run
+        engine = Parallel(state, loss, parts["train"], settings.fit.clip, inside, ranks, division)
+    else:
+        engine = engine_of(settings, state, loss, parts["train"], inside, settings.fit.epochs * per_epoch)
+    return Run(
+        settings,
+        dataset,
+        loss,
+        state,
+        engine,
+        metrics,
+        monitor,
+        mode,
+        device,
+        batch_size,
+        inside,
+        ranks,
+        division is not None and division.drawing,
+        unsharded,
+    )
 
 
 @contextmanager
