@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import io
 import json
 import math
 import os
-import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
+from bptrain.disk import Disk, Raw
 from bptrain.errors import RunFailed
+
+disk = Disk()
 
 
 @contextmanager
@@ -30,11 +35,17 @@ def make_directory(path: Path) -> bool:
         if above.exists() and not above.is_dir():
             raise RunFailed(f"{above} is a file: move it away.")
     with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            path.mkdir()
-        except FileExistsError:
-            return False
+        return _make(path)
+
+
+def _make(path: Path) -> bool:
+    if not path.parent.exists():
+        _make(path.parent)
+    try:
+        disk.mkdir(path)
+    except FileExistsError:
+        return False
+    _sync_directory(path.parent)
     return True
 
 
@@ -43,13 +54,8 @@ def write(path: Path, content: bytes | str, wait: bool = True) -> None:
 
     Without `wait` it need not be on the disk when this returns: for what can be had from other files.
     """
-    data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.tmp")
-    with explained(path):
-        _write(temporary, data, wait)
-        os.replace(temporary, path)
-        if wait:
-            _sync_directory(path.parent)
+    with replacing(path, wait) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -70,20 +76,21 @@ def _finite(value: Any) -> Any:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to, which takes the place of `path` in one step once all of it is on disk."""
+def replacing(path: Path, wait: bool = True) -> Iterator[IO[bytes]]:
+    """A file to write to, which takes the place of `path` in one step once all of it is on disk or at least written."""
     temporary = path.with_name(f".{path.name}.tmp")
     with explained(path):
         try:
-            with open(temporary, "wb") as file:
+            with _opened(temporary) as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
+                _finish(file, wait)
+            disk.replace(temporary, path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                disk.unlink(temporary)
             raise
-        _sync_directory(path.parent)
+        if wait:
+            _sync_directory(path.parent)
 
 
 @contextmanager
@@ -100,29 +107,49 @@ def locked(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def replace_directory(path: Path, contents: dict[str, bytes]) -> None:
+def replace_directory(path: Path, contents: dict[str, bytes], keep: bool = False) -> None:
     """Puts a directory with these files in the place of `path`; what was there stays until all of it is on disk.
 
-    After a crash between the two renames nothing stands at `path`, and the next call first puts `.old` back.
+    With `keep` it stays on as `.old` until the next call. After a crash between the two renames nothing stands at
+    `path`, and the next call first puts `.old` back.
     """
     fresh, old = path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
+    make_directory(path.parent)
     with explained(path):
         if old.exists() and not path.exists():
-            os.rename(old, path)
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        for name, data in contents.items():
-            _write(fresh / name, data)
-        _sync_directory(fresh)
-        for name, data in contents.items():
-            if (fresh / name).read_bytes() != data:
-                raise OSError(errno.EIO, f"{name} reads back as something else")
-        if path.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            os.rename(path, old)
-        os.rename(fresh, path)
+            disk.replace(old, path)
+        _remove(fresh)
+        try:
+            disk.mkdir(fresh)
+            for name, data in contents.items():
+                with _opened(fresh / name) as file:
+                    file.write(data)
+                    _finish(file)
+            _sync_directory(fresh)
+            for name, data in contents.items():
+                if (fresh / name).read_bytes() != data:
+                    raise OSError(errno.EIO, f"{name} reads back as something else")
+            if path.exists():
+                _remove(old)
+                disk.replace(path, old)
+            disk.replace(fresh, path)
+        except BaseException:
+            with suppress(OSError):
+                if old.exists() and not path.exists():
+                    disk.replace(old, path)
+                _remove(fresh)
+            raise
         _sync_directory(path.parent)
-        shutil.rmtree(old, ignore_errors=True)
+        with suppress(OSError):  # the next call will
+            if not keep:
+                _remove(old)
+
+
+def remove_directory(path: Path) -> None:
+    """Removes a directory that `replace_directory` has made, and what it left of it; one that is gone is fine."""
+    with explained(path):
+        for copy in copies(path):
+            _remove(copy)
 
 
 def copies(path: Path) -> list[Path]:
@@ -132,10 +159,10 @@ def copies(path: Path) -> list[Path]:
 
 
 def links(path: Path) -> Iterator[Path]:
-    """All that lies in a directory and is elsewhere too: symbolic links, and files with another name."""
+    """All in a directory that is elsewhere too, links and files with another name, and what is no file, as a pipe."""
     for folder, folders, names in os.walk(path):
         for found in (Path(folder) / name for name in (*folders, *names)):
-            if found.is_symlink() or (found.is_file() and found.stat().st_nlink > 1):
+            if found.is_symlink() or (not found.is_dir() and not (found.is_file() and found.stat().st_nlink == 1)):
                 yield found
 
 
@@ -150,64 +177,115 @@ def held(path: Path) -> Iterator[None]:
     import fcntl  # Windows has none
 
     with explained(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        descriptor = disk.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            holder = os.read(descriptor, 100).decode(errors="replace").strip()
-            raise RunFailed(f"{path.parent} is being written by {holder or 'another process'}.") from error
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()}\n".encode())
+            raise RunFailed(f"{path.parent} is being written by {_holder(descriptor)}.") from error
+        with explained(path):
+            disk.truncate(descriptor, 0)
+            disk.write(descriptor, f"process {os.getpid()}\n".encode())
         yield
     finally:
-        os.close(descriptor)
+        disk.close(descriptor)
 
 
-def _write(path: Path, data: bytes, wait: bool = True) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        if wait:
-            os.fsync(file.fileno())
+def _holder(descriptor: int) -> str:
+    """Who holds the lock of a file; it may be about to say so."""
+    for _ in range(20):
+        if text := os.pread(descriptor, 100, 0).decode(errors="replace").strip():
+            return text
+        time.sleep(0.01)
+    return "another process"
+
+
+@contextmanager
+def _opened(path: Path, flags: int = os.O_TRUNC) -> Iterator[io.BufferedWriter]:
+    raw = Raw(disk, path, flags)
+    try:
+        yield io.BufferedWriter(raw)
+    finally:
+        raw.close()
+
+
+def _finish(file: io.BufferedWriter, wait: bool = True) -> None:
+    file.flush()
+    if wait:
+        disk.fsync(cast(Raw, file.raw).descriptor)
+
+
+def _remove(path: Path) -> None:
+    """Removes a directory and the files in it; a link is removed and not followed."""
+    if path.is_symlink() or path.is_file():
+        disk.unlink(path)
+    elif path.exists():
+        for child in path.iterdir():
+            _remove(child)
+        disk.rmdir(path)
 
 
 def _sync_directory(path: Path) -> None:
     """Waits until the names in a directory are on the disk: a rename is else only in memory."""
-    directory = os.open(path, os.O_RDONLY)
+    directory = disk.open(path, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        disk.fsync(directory)
     finally:
-        os.close(directory)
+        disk.close(directory)
 
 
 class Lines:
     """A text file that grows by whole lines, each of them on its way to the disk when `append` returns.
 
-    What it has beyond `length` bytes is cut off first: what was written after the moment that is gone back to.
+    What it has beyond `length` bytes is cut off first: what was written after the moment that is gone back to. What
+    it has up to there must have the SHA-256 that `digest` gave then.
     """
 
-    def __init__(self, path: Path, length: int | None = None) -> None:
-        self.path = path
+    def __init__(self, path: Path, length: int | None = None, digest: str | None = None) -> None:
+        self.path, self.length = path, 0
+        self._hash, self._named = hashlib.sha256(), path.exists()
         with explained(path):
-            self._file: IO[bytes] = open(path, "ab")  # noqa: SIM115 - closed by `close`
-            size = self._file.seek(0, os.SEEK_END)
-            if length is not None and not 0 <= length <= size:
-                self._file.close()
-                raise RunFailed(f"{path} has {size} bytes, and had {length} once: lines of it are lost.")
-            self.length = size if length is None else self._file.truncate(length)
+            self._descriptor = disk.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+            try:
+                self._take_up(length, digest)
+            except BaseException:
+                self.close()
+                raise
+
+    def _take_up(self, length: int | None, digest: str | None) -> None:
+        size = os.fstat(self._descriptor).st_size
+        if length is not None and not 0 <= length <= size:
+            raise RunFailed(f"{self.path} has {size} bytes, and had {length} once: lines of it are lost.")
+        if length is not None and length < size:
+            disk.truncate(self._descriptor, length)
+        self.length = size if length is None else length
+        with open(self.path, "rb") as file:
+            self._hash.update(file.read())
+        if digest is not None and digest != self.digest():
+            raise RunFailed(f"{self.path} is not as it was written: some of its lines have changed.")
+
+    def digest(self) -> str:
+        """The SHA-256 of all of it."""
+        return self._hash.hexdigest()
 
     def append(self, line: str) -> None:
-        data = (line + "\n").encode()
+        data = left = memoryview((line + "\n").encode())
         with explained(self.path):
-            self._file.write(data)
-            self._file.flush()
+            while left:
+                left = left[disk.write(self._descriptor, left) :]
         self.length += len(data)
+        self._hash.update(data)
 
     def sync(self) -> None:
         """Waits until all of it is on the disk."""
         with explained(self.path):
-            os.fsync(self._file.fileno())
+            disk.fsync(self._descriptor)
+            if not self._named:
+                _sync_directory(self.path.parent)
+                self._named = True
 
     def close(self) -> None:
-        self._file.close()
+        """Lets go of the file; it can be called again."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            disk.close(descriptor)

@@ -1,4 +1,4 @@
-"""Interrupts: SIGINT and SIGTERM end training between two steps, where its state is whole; a second one at once."""
+"""Interrupts: SIGINT, SIGTERM and SIGHUP end training between two steps, where its state is whole; a second at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Windows has no SIGHUP, nor what locks a run
 PATIENCE = 4.0  # seconds that a step may still take; then training ends with the checkpoint it has
 
 _waiting = 0  # how many of those that ask for interrupts are at work
@@ -16,7 +16,7 @@ _asked = False
 
 @contextmanager
 def handled(once: bool = False, wait: bool = True) -> Iterator[None]:
-    """Both signals raise KeyboardInterrupt inside: where somebody asks for them, and it may `wait`, at that moment.
+    """The signals raise KeyboardInterrupt inside: where somebody asks for them, and it may `wait`, at that moment.
 
     `once` ignores all after the first: where they come from a terminal and from the process that started this one.
     """
@@ -37,7 +37,8 @@ def handled(once: bool = False, wait: bool = True) -> Iterator[None]:
         _asked = True
         signal.setitimer(signal.ITIMER_REAL, PATIENCE)
 
-    before = {number: signal.signal(number, interrupt) for number in SIGNALS}
+    hears = [s for s in SIGNALS if s != signal.SIGHUP or signal.getsignal(s) != signal.SIG_IGN]  # nohup has it ignored
+    before = {number: signal.signal(number, interrupt) for number in hears}
     before[signal.SIGALRM] = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
         yield

@@ -283,3 +283,8 @@ def test_a_terminal_sees_a_bar_and_colour(folder):
     assert re.search(r"\d+/1[0-9]{3}", text)
     log = only("outputs/tiny/*/train.log", folder).read_text()
     assert "\x1b" not in log
+
+
+def test_a_word_with_a_dash_is_told_to_be_no_option(capsys):
+    assert main(["-check.enabled=false"]) == 2
+    assert "'-check.enabled=false' is no option. Write key=value" in capsys.readouterr().err

@@ -73,4 +73,4 @@ def test_a_check_of_a_loss_that_is_not_finite_has_failed(folder, capsys):
     (folder / "my.csv").write_text("x,y\n" + "\n".join(rows) + "\n")
     data = ["data=csv", "data.path=my.csv", "data.target=y", "data.standardize=false", "model/activation=relu"]
     assert main(["check", *TINY, *data, "model.norm=layer"]) == 1
-    assert "not finite at the start" in capsys.readouterr().err
+    assert "Look at the data and the settings of the model" in capsys.readouterr().err

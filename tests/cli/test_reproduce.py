@@ -6,7 +6,7 @@ import pytest
 
 from bptrain.cli.main import main
 from bptrain.runs.directory import RunDirectory
-from bptrain.train.checkpoint import Checkpoint, read, write
+from bptrain.train.checkpoint import FILES, Checkpoint, read, write
 
 IRIS = ["data=iris", "model.sizes=[5]", "model.dropout=0.2", "fit.epochs=3", "name=tiny"]
 
@@ -40,7 +40,7 @@ def test_the_first_step_and_tensor_that_differ_are_named_with_how_much(run, caps
     changed = json.loads(lines[2])
     changed["loss"] += 0.5
     (run / "metrics.jsonl").write_text("\n".join([*lines[:2], json.dumps(changed), *lines[3:]]) + "\n")
-    ((_, contents),) = RunDirectory(run).read_checkpoints("last")
+    ((_, contents),) = RunDirectory(run).read_checkpoints("last", dict.fromkeys(FILES, 10**6))
     made = read(contents)
     name = next(iter(made.snapshot.model))
     made.snapshot.model[name].view(-1)[1] += 0.25

@@ -59,6 +59,7 @@ def overrides(file, folder):
         return ["data=csv", f"data.path={folder / 'my.csv'}", "data.target=kind"]
     if file == "data/parquet":
         columns = {"x": [i % 7 for i in range(60)], "kind": ["ab"[i % 2] for i in range(60)]}
+        (folder / "cache").mkdir(exist_ok=True)
         polars.DataFrame(columns).write_parquet(folder / "my.parquet")
         return ["data=parquet", f"data.path={folder / 'my.parquet'}", "data.target=kind", f"data.folder={folder}"]
     if file == "data/npy":

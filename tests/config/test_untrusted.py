@@ -25,7 +25,7 @@ WIDE = "a: ['${b}', '${b}']\n" + "".join(
         ("x: " + "y" * 1_000_000, ["more than 1,000,000 bytes"]),
         ("x: " + "[" * 40 + "]" * 40, ["more than 32 levels"]),
         ("{a: " * 100_000, ["more than 32 levels"]),
-        ("- 1\n" * 20_001, ["more than 20,000 values"]),
+        ("- 1\n" * 3_001, ["more than 3,000 values"]),
         ("name: adam\nlr: 1\nname: sgd\n", [":3:", "duplicate key 'name'"]),
         ("name: adam\nbetas: {a: 1, a: 2}\n", [":2:", "duplicate key 'a'"]),
         ("name: ad\0am\n", [":1:", "U+0000"]),

@@ -150,8 +150,8 @@ def npy(x):
 HOSTILE = {
     "empty": (b"", "no NPY file"),
     "text": (b"x,y\n1,2\n", "no NPY file"),
-    "a pickle": (pickle.dumps(Canary()), "no NPY file"),
-    "an archive": (b"PK\x03\x04" + bytes(100), "no NPY file"),
+    "a pickle": (pickle.dumps(Canary()), "is a pickle"),
+    "an archive": (b"PK\x03\x04" + bytes(100), "is an archive, such as NPZ"),
     "an unknown version": (b"\x93NUMPY\x09\x00" + bytes(100), "no NPY file"),
     "pickled objects": (npy(np.array([Canary()] * 61)), "Python objects, which are never read"),
     "objects among numbers": (npy(np.zeros(61, [("a", "f8"), ("b", "O")])), "Python objects"),
@@ -168,6 +168,7 @@ HOSTILE = {
     "a negative shape": (stated((-61, -5)), "no rows of numbers"),
     "no rows": (npy(X[:0]), "no rows of numbers"),
     "no columns": (npy(X[:, :0]), "no rows of numbers"),
+    "too many axes": (stated((61, *[1] * 99)), "has 100 axes"),
     "a scalar": (npy(np.float64(3)), "no rows of numbers"),
     "a header without an end": (header("{'descr': '<f8'", 2, 2**32 - 1), "no NPY file"),
     "a header of brackets": (header("(" * 9000), "no NPY file"),

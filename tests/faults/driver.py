@@ -1,16 +1,24 @@
 """What the processes do that are killed: train a run, or go on with it; and how two runs are compared."""
 
+import contextlib
 import io
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
+from disks import Counting
+
 from bptrain import files
+from bptrain.cli.main import main
 from bptrain.config.compose import compose, settings_of
+from bptrain.errors import RunFailed
 from bptrain.runs.directory import RunDirectory
 from bptrain.sweep import job
 from bptrain.train.run import build
@@ -43,22 +51,49 @@ def train(kind, path, every=3):
 
 def train_until(kind, path, operation):
     """The same, but killed at the so manieth change of what is on disk."""
-    counted = 0
 
-    def counting(function):
-        def called(*arguments, **options):
-            nonlocal counted
-            counted += 1
-            if counted == operation:
+    class Killing(Counting):
+        def before(self, name, arguments):
+            if self.count == operation:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return function(*arguments, **options)
 
-        return called
-
-    for name in ("fsync", "rename", "replace", "open", "close", "write", "ftruncate"):
-        setattr(files.os, name, counting(getattr(os, name)))
-    files.open = counting(open)
+    files.disk = Killing()
     train(kind, path, every=30)
+
+
+def holds(path, seconds):
+    """Holds a run directory for a while; exits with 7 where another process does."""
+    try:
+        with RunDirectory(Path(path)).held():
+            time.sleep(seconds)
+    except RunFailed as error:
+        sys.exit(7 if "is being written by process" in str(error) else 8)
+
+
+def command(words, folder):
+    """Runs a command line."""
+    os.chdir(folder)
+    with open("err", "w") as sys.stderr:
+        sys.stdout = io.StringIO()
+        sys.exit(main(words))
+
+
+def starved(words, folder):
+    """The same, but that after the first checkpoint the process gets no more memory."""
+
+    taken = []
+
+    def starve():
+        while not list(Path(folder).glob("outputs/*/*/checkpoints/last")):
+            time.sleep(0.01)
+        size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+        with contextlib.suppress(MemoryError):
+            while True:  # what has been freed is taken too
+                taken.append(bytearray(2**16))
+
+    threading.Thread(target=starve, daemon=True).start()
+    command(words, folder)
 
 
 def left(run):
@@ -66,6 +101,7 @@ def left(run):
     run = Path(run)
     tensors = {path.name: path.read_bytes() for path in (run / "checkpoints" / "last").iterdir()}
     state = json.loads(tensors.pop("state.json"))
+    tensors["best"] = (run / "checkpoints" / "best" / "model.safetensors").read_bytes()
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     summary = json.loads((run / "summary.json").read_text())
     for value in (summary, *lines):

@@ -1,5 +1,10 @@
 """Engines on a few random rows, for networks of a test's own."""
 
+import os
+import socket
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch._inductor.config
@@ -70,3 +75,27 @@ def compiled(package, monkeypatch):
 def no_compiler():
     with torch._inductor.config.patch({"cpp.cxx": (None, "no-such-compiler")}):
         yield
+
+
+@pytest.fixture(scope="session")
+def together():
+    def together(size, folder, *command):
+        """Runs a command in several processes as torchrun does; the exit code and output of each."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        common = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        started = []
+        for rank in range(size):
+            places = {**common, "RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": 1}
+            environment = os.environ | {name: str(value) for name, value in places.items()}
+            arguments = {"cwd": folder, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+            started.append(subprocess.Popen([sys.executable, *command], text=True, **arguments))
+        try:
+            said = [process.communicate(timeout=100) for process in started]
+        finally:
+            for process in started:
+                process.kill()
+        return [(process.returncode, *texts) for process, texts in zip(started, said, strict=True)]
+
+    return together

@@ -5,7 +5,6 @@ Run as a script, this is what each of the processes does.
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from itertools import combinations
@@ -63,28 +62,8 @@ def take_part(folder, cases):
     leave(0)
 
 
-def together(size, folder, *command):
-    """Runs a command in several processes as torchrun does; the exit code and output of each."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    started = []
-    for rank in range(size):
-        places = {**common, "RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": 1}
-        environment = os.environ | {name: str(value) for name, value in places.items()}
-        arguments = {"cwd": folder, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        started.append(subprocess.Popen([sys.executable, *command], text=True, **arguments))
-    try:
-        said = [process.communicate(timeout=100) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    return [(process.returncode, *texts) for process, texts in zip(started, said, strict=True)]
-
-
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def results(tmp_path_factory, together):
     folder = tmp_path_factory.mktemp("ranks")
     ended = together(2, folder, __file__, *CASES)
     assert [code for code, *_ in ended] == [0, 0], ended
@@ -176,7 +155,7 @@ def test_each_process_draws_dropout_of_its_own():
 
 
 @pytest.mark.slow
-def test_where_dropout_differs_the_check_says_what_it_did_not_compare(tmp_path):
+def test_where_dropout_differs_the_check_says_what_it_did_not_compare(tmp_path, together):
     line = "-m bptrain data=iris fit.epochs=1 model.dropout=0.5 name=d".split()
     (code, said, _), _ = together(2, tmp_path, *line)
     assert code == 0
@@ -229,7 +208,7 @@ class Net(nn.Sequential):
         (["fit.engine=auto"], 2, "fit.engine"),
     ],
 )
-def test_an_error_of_all_processes_ends_them_and_one_tells_it(words, code, said, tmp_path):
+def test_an_error_of_all_processes_ends_them_and_one_tells_it(words, code, said, tmp_path, together):
     (tmp_path / "mine.py").write_text(WRONG)
     (first, _, told), (second, *others) = together(2, tmp_path, "-m", "bptrain", "data=iris", "fit.epochs=2", *words)
     assert (first, second) == (code, code)
@@ -240,7 +219,7 @@ def test_an_error_of_all_processes_ends_them_and_one_tells_it(words, code, said,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_where_the_first_process_can_not_write_the_others_end_with_it(strategy, tmp_path):
+def test_where_the_first_process_can_not_write_the_others_end_with_it(strategy, tmp_path, together):
     (tmp_path / "outputs").write_text("no folder")
     line = ["-m", "bptrain", "data=iris", f"fit.strategy={strategy}"]
     (first, _, told), (second, *others) = together(2, tmp_path, *line)

@@ -84,7 +84,13 @@ class _Parser(argparse.ArgumentParser):
 
 def parse(argv: list[str]) -> Arguments:
     """Raises RequestError for a line that means nothing; prints and leaves for --help and --version."""
-    known = _parser(None).parse_intermixed_args(argv)
+    parser = _parser(None)
+    for word in argv:
+        option, equals, _ = word.partition("=")
+        if equals and word.startswith("-") and option not in parser._option_string_actions:
+            what = f"'{word}' is no option."
+            raise RequestError(Problem("command line", what, "Write key=value without the '-'; --help shows options."))
+    known = parser.parse_intermixed_args(argv)
     if known.version:
         print(f"bptrain {_version()}")
         raise SystemExit(0)

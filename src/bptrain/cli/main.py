@@ -10,7 +10,7 @@ import traceback
 
 from bptrain import interrupts
 from bptrain.cli.arguments import Arguments, parse
-from bptrain.errors import BptrainError, Problem, RequestError
+from bptrain.errors import WIDEST, BptrainError, Problem, RequestError, printable, shortened
 from bptrain.train.launch import launched, told_once
 
 INTERRUPTED = 130
@@ -55,13 +55,13 @@ def _run(argv: list[str] | None) -> int:
     except Exception as error:
         if _out_of_memory(error):
             return _report("out of memory. Try a smaller fit.batch_size or model.", 1)
-        what = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        what = shortened(next(iter(str(error).strip().splitlines()), type(error).__name__), WIDEST)
         return _report(f"{what} ({type(error).__name__}). BPTRAIN_TRACEBACK=1 shows where.", 1)
 
 
 def _trains_together(arguments: Arguments) -> None:
     """RequestError when torchrun starts several processes for what takes one."""
-    if launched() is not None and (arguments.verb != "train" or arguments.multirun):
+    if launched() is not None and (arguments.verb not in ("train", "resume") or arguments.multirun):
         verb = "-m" if arguments.multirun else arguments.verb
         what = f"starts processes that train one run together, and {verb} is not that."
         raise RequestError(Problem("torchrun", what, f"Start bptrain {verb} by itself."))
@@ -77,7 +77,7 @@ def _report(message: str, code: int) -> int:
     if os.environ.get("BPTRAIN_TRACEBACK") == "1":
         traceback.print_exc()
     for line in message.splitlines():
-        print(f"bptrain: {line}", file=sys.stderr)
+        print(f"bptrain: {printable(line)}", file=sys.stderr)
     return code
 
 

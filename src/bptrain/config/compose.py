@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,15 +13,16 @@ from hydra._internal.defaults_list import DefaultsList
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
+from bptrain.config.cause import explained
 from bptrain.config.component import GROUPS
 from bptrain.config.interpolation import forbidden
 from bptrain.config.loader import defaults_list, loader_of
 from bptrain.config.preset_file import faults, left_over
-from bptrain.config.read import INVALID, MISSING, read, show
+from bptrain.config.read import INVALID, MISSING, NO_KEY, read, show
 from bptrain.config.settings import UNTRUSTED, Settings
 from bptrain.config.tree import Tree
-from bptrain.config.word import instead_of, one_line, or_quoted, parse
-from bptrain.errors import Problem, RequestError, did_you_mean
+from bptrain.config.word import NO_NAME, instead_of, or_quoted, parse
+from bptrain.errors import Problem, RequestError, closest, did_you_mean, printable
 
 DEFAULT = "train"
 PARTS = {field.name for field in fields(Settings)}  # a group that is none of these is of presets
@@ -48,7 +49,7 @@ class Config:
         except RequestError as error:
             if wrong := [problem for problem in error.problems if problem.what not in (MISSING, UNTRUSTED)]:
                 raise RequestError(wrong) from None
-        return yaml.safe_dump(self.resolved, sort_keys=False) if resolve else self.text
+        return printable(yaml.safe_dump(self.resolved, sort_keys=False) if resolve else self.text, "\n")
 
 
 def compose(words: list[str], config_dir: str | None = None, config_name: str | None = None) -> Config:
@@ -91,9 +92,10 @@ def compose(words: list[str], config_dir: str | None = None, config_name: str | 
     except RequestError as error:
         raise RequestError(problems + list(error.problems)) from None
     except Exception as error:  # a file of somebody's can make Hydra, OmegaConf and the YAML reader fail in any way
-        raise RequestError(problems or _explain(error, parsed, chosen)) from error
+        raise RequestError(problems or explained(error, parsed, chosen)) from error
     if problems:
-        raise RequestError(problems + _others(resolved, trust, dropped, tree))
+        known = [*tree.groups(), *_leaves(composed)]
+        raise RequestError([_meant(p, known) for p in problems] + _others(resolved, trust, dropped, tree))
     anywhere = [default.config_path or "" for default in defaults.defaults if not default.package]
     presets = [path for name in anywhere for path in tree.file(name)]
     return Config(tuple(words), text, resolved, trust, tuple(presets))
@@ -112,7 +114,8 @@ def settings_of(config: Config) -> Settings:
     settings = _read(config.resolved, config.trust, problems)
     if problems or settings is INVALID:
         said = {word.lstrip("+").partition("=")[0] for word in config.overrides}
-        raise RequestError([p if p.where in said else left_over(p, config.presets) for p in problems])
+        by_files = iter(left_over([p for p in problems if p.where not in said], config.presets))
+        raise RequestError([p if p.where in said else next(by_files) for p in problems])
     return settings
 
 
@@ -146,8 +149,9 @@ def _problems(override: Override, tree: Tree) -> list[Problem]:
     if key.startswith("trust."):
         return [Problem(f"'{text}'", "trust has no keys.", "Write trust=package.module.")]
     if not tree.is_group(key):
-        what = f"there is no group '{key}'."
-        return [Problem(f"'{text}'", what, did_you_mean(key, tree.groups()))] if "/" in key else []
+        return _of_no_group(key, text, override.package is not None, tree)
+    if override.is_delete() and not isinstance(value, str | None):
+        return [Problem(f"'{text}'", f"{show(value)} is no option.", f"Write ~{key}.")]
     if isinstance(value, dict):
         instead = f"Write {key}=NAME and {key.replace('/', '.')}.KEY=VALUE."
         return [Problem(key, "takes the name of an option, not a mapping.", instead)]
@@ -163,6 +167,18 @@ def _problems(override: Override, tree: Tree) -> list[Problem]:
     ]
     preset = key.split("/")[0] not in PARTS
     return unknown + [problem for path in _own(override, tree) for problem in faults(path, preset)]
+
+
+def _of_no_group(key: str, text: str, packaged: bool, tree: Tree) -> list[Problem]:
+    """What is wrong with a key that is no group, if it was meant to be one."""
+    groups = tree.groups() if "/" in key or (key not in PARTS and "." not in key) else []
+    if "/" in key:
+        return [Problem(f"'{text}'", f"there is no group '{key}'.", did_you_mean(key, groups))]
+    if packaged:
+        return [Problem(f"'{text}'", f"'{key}' is no group, which alone has a place after '@'.", "Write key=value.")]
+    if PARTS.isdisjoint(near := closest(key, [*groups, *PARTS])) and near:
+        return [Problem(key, f"{NO_KEY} the config.", did_you_mean(key, near))]
+    return []
 
 
 def _own(override: Override, tree: Tree) -> list[Path]:
@@ -199,6 +215,14 @@ def _chosen_anew(words: list[str], loader: ConfigLoaderImpl, name: str) -> list[
     plain = [word for word in words if not word.startswith("+")]
     taken = defaults_list(loader, name, plain)[0].overrides.known_choices
     return [word[1:] if re.match(r"\+\w", word) and word[1:].split("=")[0] in taken else word for word in words]
+
+
+def _meant(problem: Problem, known: list[str]) -> Problem:
+    """The problem with the key that was meant, where what was written can't be one, as with a digit in front."""
+    key = problem.where.strip("'+~")
+    if problem.what != NO_NAME or not (near := closest(key, known)):
+        return problem
+    return replace(problem, instead=f"{did_you_mean(key, near)} {problem.instead}")
 
 
 def _delete(composed: DictConfig, override: Override) -> list[Problem]:
@@ -247,17 +271,3 @@ def _others(resolved: Any, trust: Any, dropped: list[str], tree: Tree) -> list[P
     problems: list[Problem] = []
     _read(resolved, trust, problems)
     return [problem for problem in problems if not f"{problem.where}.".startswith(starts)]
-
-
-def _explain(error: Exception, overrides: list[Override], chosen: list[Path]) -> Problem:
-    cause = error.__cause__ or error
-    if isinstance(error, RecursionError):
-        return Problem(", ".join(map(str, chosen)), "takes in itself, or files that do.", "Look at the defaults.")
-    if found := re.search(r"'(hydra/[^'@]+)'", str(error)):
-        return Problem(f"'{found[1]}'", "bptrain has no hydra node.", instead_of(found[1]))
-    if found := re.match(r"Could not override '([^'@]+/[^'@]+)'", str(error)):
-        group, _, part = found[1].rpartition("/")
-        names = [f"{group}={o.value()}" for o in overrides if o.key_or_group == group] or [f"the {group} chosen"]
-        return Problem(f"'{found[1]}'", f"{names[-1]} has no {part}.", "Leave it out.")
-    key = getattr(cause, "full_key", None) or "config"
-    return Problem(str(key), one_line(cause))

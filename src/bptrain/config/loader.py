@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import IConfigRepository
+from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.core_plugins.structured_config_source import StructuredConfigSource
 from hydra._internal.defaults_list import DefaultsList, create_defaults_list
 from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import setup_globals
 from hydra.plugins.config_source import ConfigResult
 
+from bptrain.config.preset_file import faults
 from bptrain.config.tree import Tree, config_root
-from bptrain.config.untrusted import dangers
-from bptrain.errors import RequestError
+from bptrain.errors import Problem, RequestError
+
+MOST = 1_000  # times that a file is asked for, a few for each: a few files that name each other twice ask for millions
 
 
 class YamlFiles(FileConfigSource):
@@ -29,8 +33,23 @@ class YamlFiles(FileConfigSource):
 
     def load_config(self, config_path: str) -> ConfigResult:
         path = Path(self.path) / self._normalize_file_name(config_path)
-        if Path(self.path) != config_root() and path.is_file() and (found := dangers(path)):
+        if Path(self.path) != config_root() and path.is_file() and (found := faults(path, False)):
             raise RequestError(found)
+        return super().load_config(config_path)
+
+
+class AskedFor(CachingConfigRepository):
+    """Hydra's cache of the files that were read, which are asked for so often and no more."""
+
+    times = 0
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        self.times += 1
+        if ".." in config_path.split("/"):
+            raise RequestError(Problem(config_path, "is outside of the folder of configs.", "Put the file into it."))
+        if self.times > MOST:
+            what = "is taken in too often: defaults lists name each other again and again."
+            raise RequestError(Problem(config_path, what, "Name each file once."))
         return super().load_config(config_path)
 
 
@@ -54,5 +73,6 @@ def loader_of(tree: Tree) -> ConfigLoaderImpl:
 
 def defaults_list(loader: ConfigLoaderImpl, name: str, words: list[str]) -> tuple[DefaultsList, IConfigRepository]:
     """The files that words choose, in the order in which they are merged, and where they are read from."""
-    parsed, files = loader._parse_overrides_and_create_caching_repo(name, words)
-    return create_defaults_list(files, name, parsed, prepend_hydra=False, skip_missing=False), files
+    parsed, files = OverridesParser.create().parse_overrides(words), AskedFor(loader.repository)
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # that Hydra 1.0 had another order
+        return create_defaults_list(files, name, parsed, prepend_hydra=False, skip_missing=False), files

@@ -8,6 +8,7 @@ from typing import Any, cast
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import DictConfig, OmegaConf
 
+from bptrain.config.cause import one_line
 from bptrain.config.component import GROUPS
 from bptrain.config.compose import Config, resolve, trusted
 from bptrain.config.word import parse
@@ -35,9 +36,14 @@ def locked(lock: dict[str, Any], words: Sequence[str]) -> tuple[Config, list[str
             changes.append("++" + text.lstrip("+"))
     if problems:
         raise RequestError(problems)
-    composed = cast(DictConfig, OmegaConf.create(lock["config"]))
-    ConfigLoaderImpl._apply_overrides_to_config(parse(changes, []), composed)
-    text, resolved = resolve(composed)
+    try:
+        composed = cast(DictConfig, OmegaConf.create(lock["config"]))
+        ConfigLoaderImpl._apply_overrides_to_config(parse(changes, []), composed)
+        text, resolved = resolve(composed)
+    except RequestError:
+        raise
+    except Exception as error:  # a lock of somebody's can make OmegaConf fail in any way
+        raise RequestError(Problem("config", f"can't be read: {one_line(error)}.", "Name another run.")) from error
     before, now = dict(_leaves(lock["config"])), dict(_leaves(resolved))
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key) and key not in (*FREE, *allowed):

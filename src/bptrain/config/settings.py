@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from bptrain.config.component import setting
 from bptrain.data.dataset import Data
-from bptrain.errors import Problem, RequestError
+from bptrain.errors import Problem, RequestError, did_you_mean
 from bptrain.losses.loss import Loss
 from bptrain.models.model import Model
 from bptrain.optimizers.optimizer import Optimizer
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bptrain.models.custom import Custom
 
 TIME = re.compile(r"(\d+(?:\.\d+)?)(s|min)")
+TOP = re.compile(r"top-([1-9]\d{0,3})")
 UNTRUSTED = "is code of your own, and runs only when the command line trusts it."
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -27,14 +28,26 @@ class Checkpoint:
     """When the state of a run is written to disk."""
 
     every: int | str = setting("10s", "time between two writes, such as 10s or 5min, or a number of steps", minimum=1)
-    keep: tuple[Literal["last", "best"], ...] = setting(
-        ("last", "best"), "which states are written: the last one, the one with the best monitored value"
+    keep: tuple[str, ...] = setting(
+        ("last", "best"),
+        "which states are written: the last one, the one with the best monitored value; top-3: those of the three "
+        "epochs with the best values",
     )
 
     def __post_init__(self) -> None:
         if isinstance(self.every, str) and not TIME.fullmatch(self.every):
             what = f"'{self.every}' is neither a time nor a number of steps."
             raise RequestError(Problem("fit.checkpoint.every", what, "Write 10s, 5min or 1000."))
+
+        for word in self.keep:
+            if word not in ("last", "best") and not TOP.fullmatch(word):
+                cure = did_you_mean(word, ["last", "best", "top-3"])
+                raise RequestError(Problem("fit.checkpoint.keep", f"there is no state '{word}'.", cure))
+
+    @property
+    def top(self) -> int:
+        """How many epochs with the best values are kept."""
+        return max((int(found[1]) for word in self.keep if (found := TOP.fullmatch(word))), default=0)
 
     @property
     def seconds(self) -> float | None:
@@ -79,6 +92,11 @@ class Fit:
     )
     health: bool = setting(
         True, "measure a step of each evaluated epoch: norms of gradients and updates, and what they warn of"
+    )
+    on_nonfinite: Literal["stop", "skip", "restore"] = setting(
+        "stop",
+        "a step whose loss, gradient or weights are NaN or infinite ends the run; is left out; or is left out and the "
+        "best weights so far go on, with a fresh optimizer",
     )
     checkpoint: Checkpoint = setting(Checkpoint, "when the state is written to disk")
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from bptrain.errors import Problem, RequestError
+
+LONGEST, MOST = 200, 10_000  # characters of a group's name, and files that are looked at for groups
 
 
 def config_root() -> Path:
@@ -37,11 +40,11 @@ class Tree:
 
     def groups(self) -> list[str]:
         """The names of all groups, such as 'model' and 'model/activation'."""
-        found = (path.relative_to(root) for root in self.roots for path in root.rglob("*") if path.is_dir())
-        return sorted({path.as_posix() for path in found})
+        paths = ((root, path) for root in self.roots for path in islice(root.rglob("*"), MOST))
+        return sorted({path.relative_to(root).as_posix() for root, path in paths if path.is_dir()})
 
     def is_group(self, name: str) -> bool:
-        return any((root / name).is_dir() for root in self.roots)
+        return len(name) <= LONGEST and any((root / name).is_dir() for root in self.roots)
 
     def own(self, group: str, option: str) -> list[Path]:
         """The file of an option if it is the user's, as a list of one or none."""

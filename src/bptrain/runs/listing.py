@@ -24,20 +24,34 @@ class Listed:
     @property
     def metric(self) -> str:
         """What picked the best epoch, such as 'validation accuracy'; '' before the first evaluation."""
-        best = self.summary.get("best")
-        part = "validation" if best and "validation" in best else "train"
-        return f"{part} {self.summary.get('monitor')}" if best else ""
+        part = "validation" if "validation" in self._of("best") else "train"
+        return f"{part} {self.summary.get('monitor')}" if self._of("best") else ""
 
     @property
     def best(self) -> float | None:
         """The value of `metric` at the best epoch."""
         part, _, name = self.metric.partition(" ")
-        return self.summary["best"].get(part, {}).get(name) if part else None
+        return _number(self._of("best").get(part), name)
 
     @property
     def test(self) -> float | None:
         """The same metric on the test part, with the best weights."""
-        return (self.summary.get("test") or {}).get(self.summary.get("monitor"))
+        return _number(self._of("test"), str(self.summary.get("monitor")))
+
+    @property
+    def gradients(self) -> str:
+        """The verdict on the gradients."""
+        return str(self._of("gradients").get("verdict", "-"))
+
+    def _of(self, key: str) -> dict[str, Any]:
+        """A mapping in the summary, which anybody may have written; {} where there is none."""
+        value = self.summary.get(key)
+        return value if isinstance(value, dict) else {}
+
+
+def _number(scores: Any, name: str) -> float | None:
+    value = scores.get(name) if isinstance(scores, dict) else None
+    return value if isinstance(value, int | float) else None
 
 
 def list_runs(root: Path = OUTPUTS) -> list[Listed]:
@@ -47,5 +61,6 @@ def list_runs(root: Path = OUTPUTS) -> list[Listed]:
 
 
 def _read(directory: RunDirectory) -> Listed:
-    overrides = directory.read_json("lock.json").get("overrides", [])
-    return Listed(directory.path, directory.read_json("summary.json"), [str(word) for word in overrides])
+    words = directory.read_json("lock.json").get("overrides")
+    overrides = [str(word) for word in words] if isinstance(words, list) else []
+    return Listed(directory.path, directory.read_json("summary.json"), overrides)

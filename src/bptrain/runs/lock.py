@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bptrain.errors import Problem, RequestError
@@ -29,7 +30,12 @@ FACTS = {  # that bits depend on, and where a lock has them
     "data": ("data", "fingerprint"),
     "code": ("code", "sha256"),
 }
-DIFF = 1_000_000  # characters of the working tree's diff that are kept
+LONGEST = 1_000_000  # characters of the working tree's diff that are kept
+# Of a submodule its commit alone: git would start itself there, with the settings of that repository.
+DIFF = "diff --no-ext-diff --no-textconv --no-color --submodule=short --ignore-submodules=dirty HEAD".split()
+FILTER = {"clean": "", "process": "", "smudge": "", "required": "false"}
+# Nothing is fetched, asked for or written; a git that does not know one of these passes over it.
+ALONE = {"GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none", "GIT_TERMINAL_PROMPT": "0"}
 
 
 def lock(config: Config, settings: Settings, fingerprint: str, device: str) -> dict[str, Any]:
@@ -60,9 +66,13 @@ def lock(config: Config, settings: Settings, fingerprint: str, device: str) -> d
 def read_lock(directory: RunDirectory) -> dict[str, Any]:
     """The lock of a run. RequestError where there is none that can be read."""
     found = directory.read_json("lock.json")
-    if not isinstance(found.get("config"), dict) or not isinstance(found.get("overrides"), list):
+    words = found.get("overrides")
+    if not isinstance(found.get("config"), dict) or not isinstance(words, list) or {*map(type, words)} - {str}:
         what = "has no lock.json that can be read, in which a run says what it is."
         raise RequestError(Problem(str(directory.path), what, "Name a run that bptrain runs lists."))
+    if found.get("config_hash") != config_hash(found["config"]):
+        what = "has a config that is not the one it was written with."
+        raise RequestError(Problem(f"{directory.path}/lock.json", what, "Give what is to change as KEY=VALUE."))
     return found
 
 
@@ -117,17 +127,39 @@ def _git() -> dict[str, str] | None:
     commit = _ask_git("rev-parse", "HEAD")
     if not commit:
         return None
-    return {"commit": commit.strip(), "diff": (_ask_git("diff", "HEAD") or "")[:DIFF]}
+    return {"commit": commit.strip(), "diff": (_git_diff() or "")[:LONGEST]}
+
+
+def _git_diff() -> str | None:
+    """The uncommitted changes, as no program filters them; None when that can't be had.
+
+    A repository can say that its files lie elsewhere: then nothing is read of them.
+    """
+    here = Path.cwd()
+    holder = next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), None)
+    if holder is None or (_ask_git("rev-parse", "--show-toplevel") or "").rstrip("\n") != holder.resolve().as_posix():
+        return None
+    filters = _ask_git("config", "-z", "--name-only", "--get-regexp", r"^filter\.") or ""
+    drivers = {name.rpartition(".")[0] for name in filters.split("\0") if name}
+    if any("=" in driver for driver in drivers):  # which can't be set on a command line
+        return None
+    off = [f"{driver}.{key}={value}" for driver in drivers for key, value in FILTER.items()]
+    return _ask_git(*(word for setting in off for word in ("-c", setting)), *DIFF)
 
 
 def _ask_git(*words: str) -> str | None:
-    # A repository's own settings can name programs for git to run: none of them is wanted here.
+    """What git says; None when it fails. A repository's own settings can name programs for it to run: none is."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | ALONE
     safe = ["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]
-    options = ["--no-ext-diff", "--no-textconv"] if words[0] == "diff" else []
     try:
         done = subprocess.run(
-            ["git", *safe, *words[:1], *options, *words[1:]], capture_output=True, timeout=10, check=False
+            ["git", "--no-pager", *safe, *words],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=10,
+            check=False,
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except (OSError, subprocess.TimeoutExpired, ValueError):
         return None
     return done.stdout.decode(errors="replace") if done.returncode == 0 else None

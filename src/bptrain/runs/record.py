@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bptrain import interrupts
 from bptrain.check.verdict import ORDER
 from bptrain.files import to_json
+from bptrain.runs.checkpoints import Checkpoints
 from bptrain.runs.directory import RunDirectory
 from bptrain.runs.lock import lock
-from bptrain.train.checkpoint import Checkpoint, write
-from bptrain.train.record import Checked, Chosen, Evaluated, Finished, Health, Record, Stepped
+from bptrain.train.compatible import PROGRESS
+from bptrain.train.record import Checked, Chosen, Evaluated, Finished, Health, NonFinite, Record, Stepped
 from bptrain.train.run import Run
 
 if TYPE_CHECKING:
     from bptrain.config.compose import Config
 
 
-PROGRESS = {"seconds", "rows", "metrics", "lr", "summary"}  # how far the records of a run have come
+FAULTS = 100  # steps that were not finite, and rows of each, that the summary names at the most
 
 
 def keep(
@@ -42,26 +44,35 @@ def keep(
         if run.ranks is not None:
             locked["distributed"] = run.ranks.facts(run.device)
         directory.write_json("lock.json", locked)
-        progress = {"seconds": 0.0, "rows": 0, "metrics": 0, "lr": 0.0}
-        progress["summary"] = {"status": "interrupted", "monitor": run.monitor, "mode": run.mode}
+        progress = copy.deepcopy(PROGRESS)
+        progress["summary"] |= {"status": "interrupted", "monitor": run.monitor, "mode": run.mode}
     else:
         locked = directory.read_json("lock.json")
     start = time.perf_counter() - progress["seconds"]
     summary: dict[str, Any] = progress["summary"]
-    with closing(directory.lines("metrics.jsonl", progress["metrics"])) as metrics, interrupts.awaited():
+    with (
+        closing(directory.lines("metrics.jsonl", progress["metrics"], progress["digest"])) as metrics,
+        interrupts.awaited(),
+    ):
 
         def so_far() -> dict[str, Any]:
             metrics.sync()
-            return progress | {"seconds": time.perf_counter() - start, "metrics": metrics.length}
+            return progress | {
+                "seconds": time.perf_counter() - start,
+                "metrics": metrics.length,
+                "digest": metrics.digest(),
+            }
 
         def write_metrics(part: str, epoch: int, step: int, lr: float, scores: dict[str, float]) -> None:
             line = {"step": step, "epoch": epoch, "split": part, **scores, "lr": lr}
             metrics.append(to_json(line | {"seconds": round(time.perf_counter() - start, 3)}))
 
-        checkpoints = _Checkpoints(run, directory, so_far)
+        checkpoints = Checkpoints(run, directory, so_far, progress["top"])
+        kept = True  # all that the records so far bring; a state that is further on is not written
         try:
             try:
                 for record in records:
+                    kept = False
                     match record:
                         case Stepped():
                             progress["rows"] += record.rows
@@ -85,6 +96,13 @@ def keep(
                             summary["final"] = record.scores
                             if record.best:
                                 summary["best"] = {"epoch": record.epoch, "step": record.step, **record.scores}
+                            if run.settings.fit.checkpoint.top:
+                                checkpoints.after_evaluation(record)
+                        case NonFinite():
+                            found = {"step": record.step + 1, "epoch": record.epoch + 1, "what": record.what}
+                            found |= {"call": record.origin.call, "rows": record.origin.rows[:FAULTS]}
+                            summary["nonfinite"] = [*summary.get("nonfinite", ()), found][-FAULTS:]
+                            checkpoints.before_fault(record)
                         case Finished():
                             checkpoints.write()  # before its lines: going on from here repeats them
                             summary["test"] = record.scores
@@ -92,11 +110,12 @@ def keep(
                             if record.scores:
                                 write_metrics("test", record.epoch, record.step, progress["lr"], record.scores)
                             summary["status"] = "finished"
+                    kept = True
                     yield record
                     interrupts.due()
             finally:
-                # Shards are put together by all processes, and one that fails does not know where the others are.
-                if run.state.current and summary["status"] != "finished" and not checkpoints.sharded:
+                # What each has a part of is put together by all, and one that fails does not know where the others are.
+                if kept and run.state.current and summary["status"] != "finished" and checkpoints.together is None:
                     checkpoints.write()
         except Exception as error:
             summary |= {"status": "failed", "reason": str(error)}
@@ -110,50 +129,15 @@ def keep(
 
 def follow(run: Run, records: Iterable[Record]) -> Generator[Record, None, None]:
     """Passes the records on in a process that keeps none; it helps to put the checkpoints of the first together."""
-    checkpoints = _Checkpoints(run, None, dict)
+    checkpoints = Checkpoints(run, None, dict, [])
     for record in records:
         if isinstance(record, Stepped):
             checkpoints.after_step()
+        if isinstance(record, Evaluated) and run.settings.fit.checkpoint.top:
+            checkpoints.after_evaluation(record)
         if isinstance(record, Finished):
             checkpoints.write()
         yield record
-
-
-class _Checkpoints:
-    """Writes `last` and `best` when they are due: each write waits for the disk, which costs more than an epoch can.
-
-    Without a directory it writes nothing: then only what is sharded counts, of which each process has a part.
-    """
-
-    def __init__(self, run: Run, directory: RunDirectory | None, progress: Callable[[], dict[str, Any]]) -> None:
-        self.state, self.directory, self.settings = run.state, directory, run.settings.fit.checkpoint
-        self.sharded = run.ranks if run.ranks is not None and run.ranks.sharded else None
-        self.progress = progress
-        self.written, self.best_step = time.perf_counter(), run.state.best_step
-
-    def after_step(self) -> None:
-        seconds, every, now = self.settings.seconds, self.settings.every, time.perf_counter()
-        due = now - self.written >= seconds if seconds is not None else self.state.step % int(every) == 0
-        if self.sharded is not None and seconds is not None:  # clocks differ
-            due = self.sharded.decides(due)
-        if due:
-            self.write()
-
-    def write(self) -> None:
-        state = self.state
-        if not state.step:
-            return
-        if "best" in self.settings.keep and state.best is not None and state.best_step != self.best_step:
-            self._write("best", Checkpoint(state.best.full()))
-            self.best_step = state.best_step
-        if "last" in self.settings.keep:
-            best = state.best.full().model if state.best is not None else {}
-            self._write("last", Checkpoint(state.snapshot().full(), best))
-        self.written = time.perf_counter()
-
-    def _write(self, name: str, made: Checkpoint) -> None:
-        if self.directory is not None:
-            self.directory.write_checkpoint(name, write(replace(made, progress=self.progress())))
 
 
 def _figures(health: Health | None) -> dict[str, Any]:

@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bptrain.errors import Problem, RequestError
+from bptrain.errors import WIDEST, Problem, RequestError, shortened
 from bptrain.runs.directory import RunDirectory
-from bptrain.train.checkpoint import Checkpoint, Damaged, read
+from bptrain.train.checkpoint import FILES, Checkpoint, Damaged, read
 
+LARGEST = 2**28  # bytes of metrics.jsonl
+ROOM = 2**20  # bytes by which a file of a checkpoint may be larger than the same of the run made again
 TIMES = ("seconds",)  # what no run has twice
 
 
@@ -35,12 +37,15 @@ def _metrics(before: RunDirectory, now: RunDirectory) -> Iterator[str]:
         for key in (*a, *(key for key in b if key not in a)):
             if a.get(key) != b.get(key):
                 was, is_ = a.get(key), b.get(key)
-                yield f"Step {a['step']}: the {a['split']} {key} was {was}, and is {is_}{_by(was, is_)}."
+                text = f"Step {a['step']}: the {a['split']} {key} was {was}, and is {is_}{_by(was, is_)}."
+                yield shortened(text, WIDEST)
 
 
 def _tensors(before: RunDirectory, now: RunDirectory) -> Iterator[str]:
     """What differs in their last checkpoints, tensor by tensor."""
-    (old, new) = (_last(directory) for directory in (before, now))
+    place = now.path / "checkpoints" / "last"
+    largest = {name: ROOM + ((place / name).stat().st_size if (place / name).exists() else 0) for name in FILES}
+    (old, new) = (_last(directory, largest) for directory in (before, now))
     steps = [of.snapshot.rest["step"] for of in (old, new)]
     if steps[0] != steps[1]:
         yield f"The last checkpoint was of step {steps[0]}, and is of step {steps[1]}."
@@ -71,16 +76,21 @@ def _by(a: Any, b: Any) -> str:
 
 
 def _lines(directory: RunDirectory) -> list[dict[str, Any]]:
+    path = directory.path / "metrics.jsonl"
     try:
-        lines = (directory.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        return [{key: value for key, value in json.loads(line).items() if key not in TIMES} for line in lines]
-    except (OSError, ValueError, AttributeError) as error:
+        if not path.is_file() or path.stat().st_size > LARGEST:
+            raise ValueError("no file, or one that is too large")
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if not all(type(line["step"]) is int and isinstance(line["split"], str) for line in lines):
+            raise ValueError("another line")
+        return [{key: value for key, value in line.items() if key not in TIMES} for line in lines]
+    except (OSError, ValueError, AttributeError, LookupError, TypeError, RecursionError) as error:
         what = "has no metrics.jsonl that can be read."
         raise RequestError(Problem(str(directory.path), what, "Name a run that has finished.")) from error
 
 
-def _last(directory: RunDirectory) -> Checkpoint:
-    for folder, contents in directory.read_checkpoints("last"):
+def _last(directory: RunDirectory, largest: dict[str, int]) -> Checkpoint:
+    for folder, contents in directory.read_checkpoints("last", largest):
         try:
             return read(contents)
         except Damaged as error:

@@ -6,19 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import Tensor
-
 from bptrain import files
 from bptrain.config.compose import Config, settings_of
 from bptrain.config.locked import ALLOW, locked
+from bptrain.config.settings import Settings
 from bptrain.errors import Problem, RequestError
 from bptrain.runs.directory import RunDirectory
 from bptrain.runs.lock import changes, read_lock
 from bptrain.runs.lock import lock as lock_of
-from bptrain.runs.record import PROGRESS
 from bptrain.train.checkpoint import Damaged, read
+from bptrain.train.compatible import largest, require_compatible
+from bptrain.train.distributed import ranks_of
+from bptrain.train.fit import steps_of
+from bptrain.train.parallel import divided
 from bptrain.train.run import Run, build
 from bptrain.train.state import Snapshot
+
+MEMBER = "population"  # the engine of one that trained with others
 
 
 @dataclass(frozen=True)
@@ -33,52 +37,56 @@ class Resumed:
 
 def resumed(directory: RunDirectory, words: Sequence[str] = ()) -> Resumed:
     """The run of a directory, which must be held. RequestError where it can't go on, or not as it was."""
-    if link := next(files.links(directory.path), None):
-        what = "is a link: what is written there would be written elsewhere."
-        raise RequestError(Problem(str(link), what, "Put a copy in its place."))
     lock = read_lock(directory)
-    if "distributed" in lock:  # each process drew from a generator of its own, and one checkpoint has that of the first
-        what = "was trained by several processes, and can't go on exactly."
-        raise RequestError(Problem(str(directory.path), what, "Train it again, or start from its weights."))
     config, allowed = locked(lock, words)
+    if lock.get("engine") == MEMBER and MEMBER not in allowed:
+        what = f"is a member of a population: bptrain resume {directory.path.parent} goes on with all of it."
+        cure = f"Write {ALLOW}={MEMBER} to go on with it alone, by the eager engine, which rounds otherwise."
+        raise RequestError(Problem(str(directory.path), what, cure))
     settings = settings_of(config)
-    chosen = lock.get("engine_chosen")
+    chosen = lock.get("engine_chosen") and lock.get("engine") in ("eager", "compiled", "graph")
     if chosen and settings.fit.engine == "auto":  # what was measured once is not measured again
         settings = replace(settings, fit=replace(settings.fit, engine=lock["engine"]))
+    _require_ranks(directory, lock.get("distributed"), settings)
     run = build(settings)
+    if run.ranks is not None:  # after the first step gradients are sent in the order in which they come
+        run.engine.step(divided(steps_of(run, 0), run.ranks)[0])
     now = lock_of(config, run.settings, run.dataset.fingerprint, str(run.device))
     if changed := {name: text for name, text in changes(lock, now).items() if name not in allowed}:
         cure = "Write {}={} to go on with other bits."
         raise RequestError([Problem("resume", text, cure.format(ALLOW, name)) for name, text in changed.items()])
     damaged = []
-    for folder, contents in directory.read_checkpoints("last"):
+    for folder, contents in directory.read_checkpoints("last", largest(run)):
         try:
             made = read(contents)
-            if not isinstance(made.progress, dict) or made.progress.keys() != PROGRESS:
-                raise Damaged("state.json does not say how far the records had come.")
-            _must_fit(run, made.snapshot)
+            require_compatible(run, made)
             best = Snapshot(made.best, {}, {}, {}) if made.best else None
             run.state.restore(made.snapshot, best)
+            if run.ranks is not None and run.drawing:
+                run.ranks.restore(made.snapshot.generators, run.device)
         except Damaged as error:
             if files.whole(folder):  # else the process ended while it wrote that, which was no checkpoint yet
                 damaged.append(f"{folder}: {error}")
-        except (RuntimeError, KeyError, ValueError, TypeError) as error:
-            damaged.append(f"{folder}: does not belong to this run: {str(error).splitlines()[0]}")
+        except (RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
+            said = next(iter(str(error).splitlines()), type(error).__name__)
+            damaged.append(f"{folder}: does not belong to this run: {said}")
         else:
             return Resumed(run, config, made.progress, tuple(damaged))
     if damaged:
         raise RequestError([Problem(text, "", "There is no other checkpoint.") for text in damaged])
-    return Resumed(run, config, None, ())
+    return Resumed(run if run.ranks is None else build(settings), config, None, ())
 
 
-def _must_fit(run: Run, snapshot: Snapshot) -> None:
-    """Damaged when tensors of the optimizer are not of their parameters' shapes: kernels rely on it without looking."""
-    optimizer = run.settings.optimizer
-    if optimizer.closure or optimizer.name == "adafactor":  # whose shapes are others, and looked at by each call
+def _require_ranks(directory: RunDirectory, before: Any, settings: Settings) -> None:
+    """RequestError unless a run goes on in as many processes as it was trained by."""
+    place = str(directory.path)
+    if settings.fit.strategy == "fsdp":
+        what = "was trained by fit.strategy=fsdp, and can't go on exactly."
+        raise RequestError(Problem(place, what, "Train it again, or start from its weights."))
+    ranks = ranks_of(settings)
+    was = before.get("world_size") if isinstance(before, dict) else None
+    if was == (None if ranks is None else ranks.size):
         return
-    parameters = [p for group in run.state.optimizer.param_groups for p in group["params"]]
-    for number, kept in snapshot.rest["optimizer"]["state"].items():
-        for key, value in kept.items():
-            tensor = snapshot.optimizer[value["tensor"]] if isinstance(value, dict) else None
-            if isinstance(tensor, Tensor) and tensor.numel() != 1 and tensor.shape != parameters[int(number)].shape:
-                raise Damaged(f"{key} of the optimizer has the shape {tuple(tensor.shape)}.")
+    cure = "Start it by itself." if was is None else f"Start torchrun --nproc-per-node {was} -m bptrain resume {place}."
+    by, now = ("one process alone" if n is None else f"{n} processes of torchrun" for n in (was, ranks and ranks.size))
+    raise RequestError(Problem(place, f"was trained by {by}, and this is {now}.", cure))

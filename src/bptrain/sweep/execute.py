@@ -22,17 +22,24 @@ NUMBERS = re.compile(  # keys of numbers in which members of a population may di
 
 
 def execute(
-    trials: Sequence[Trial], quiet: bool = False, request: dict[str, Any] | None = None, before: Before | None = None
+    trials: Sequence[Trial],
+    quiet: bool = False,
+    request: dict[str, Any] | None = None,
+    before: Before | None = None,
+    shares: Sequence[Sequence[Trial]] = (),
 ) -> int:
     """Runs every trial, whatever becomes of the others; returns the exit code of the sweep.
 
-    `request` is what was asked for, by which the sweep can go on later; one that does has what was `before`.
-    RequestError, before anything is written, when none of the trials can be built.
+    `request` is what was asked for, by which the sweep can go on later; one that does has what was `before`, and the
+    `shares` that there were. RequestError, before anything is written, when none of the trials can be built.
     """
-    sweep = trials[0].settings.sweep
+    sweep, request = trials[0].settings.sweep, dict(request or {})
     executor = EXECUTORS[sweep.executor]
-    shares = _shares(trials)
-    with Ledger(trials, quiet, request or {}, before) as ledger:
+    if not shares:
+        shares = _shares(trials)
+        if executor == "population":
+            request["shares"] = [[trial.number for trial in share] for share in shares]
+    with Ledger([trial for trial in trials if not trial.finished], quiet, request, before) as ledger:
         if len(shares) > 1 or sweep.executor == "process":
             work_off(shares, executor, _processes(trials), ledger)
         else:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bptrain import files
 from bptrain.report.console import Console
-from bptrain.runs.directory import RunDirectory
+from bptrain.runs.directory import RunDirectory, refuse_links
+from bptrain.runs.lock import read_lock
 from bptrain.runs.record import follow, keep
 from bptrain.runs.resume import Resumed, resumed
 from bptrain.train.fit import fit
+from bptrain.train.launch import launched
 from bptrain.train.record import Record
 from bptrain.train.run import Run
 
@@ -26,21 +28,22 @@ def train(run: Run, config: Config, path: Path | None = None, quiet: bool = Fals
     Raises what the run raises, after its summary is on disk. Of several processes the first one alone writes and shows
     anything, and has a summary.
     """
-    if run.ranks is not None and run.ranks.rank:
-        for _ in follow(run, fit(run)):
-            pass
-        return {}
-    return _drained(job(run, config, fit(run), path, quiet))
+    return _trained(run, config, path, quiet)
 
 
 def resume(directory: RunDirectory, words: Sequence[str] = (), quiet: bool = False) -> dict[str, Any]:
     """Trains a run to its end from its last checkpoint that is whole; returns its summary.
 
-    RequestError when it can't go on as it was, RunFailed when another process is at it.
+    RequestError when it can't go on as it was, RunFailed when another process is at it. Of several one writes it.
     """
-    with directory.held():
+    read_lock(directory)
+    refuse_links(directory.path)
+    launch = launched()
+    with nullcontext() if launch is not None and launch.rank else directory.held():
         found = resumed(directory, words)
-        return _drained(job(found.run, found.config, fit(found.run), directory.path, quiet, found))
+        if found.run.ranks is not None:
+            found.run.ranks.wait()  # until all have read what the first will replace
+        return _trained(found.run, found.config, directory.path, quiet, found)
 
 
 def job(
@@ -60,6 +63,7 @@ def job(
     with ExitStack() as stack:
         if found is None:
             stack.enter_context(directory.held())
+            files.remove_directory(directory.path / "checkpoints")  # of a member that begins again
         console = Console(quiet, stack.enter_context(closing(directory.lines("train.log"))))
         headed = _headed(console, run, config, records, found)
         # Closed here, so that the summary is on disk when an interrupt goes on.
@@ -71,6 +75,14 @@ def job(
         summary = directory.read_json("summary.json")
         console.closing(run, summary, directory.path)
     return summary
+
+
+def _trained(run: Run, config: Config, path: Path | None, quiet: bool, found: Resumed | None = None) -> dict[str, Any]:
+    if run.ranks is not None and run.ranks.rank:
+        for _ in follow(run, fit(run)):
+            pass
+        return {}
+    return _drained(job(run, config, fit(run), path, quiet, found))
 
 
 def _drained(records: Generator[Record, None, dict[str, Any]]) -> dict[str, Any]:

@@ -43,6 +43,8 @@ class Told(Protocol):
     def finish(self, trial: Trial, summary: dict[str, Any]) -> None: ...
     def fail(self, trial: Trial, failure: Failure) -> None: ...
     def refuse(self, trial: Trial, failure: Failure) -> None: ...
+    def cut(self, parts: Sequence[Sequence[int]]) -> None: ...
+    def decide(self, number: int, decisions: Sequence[str]) -> None: ...
     def say(self, line: str) -> None: ...
 
 
@@ -126,6 +128,17 @@ class Ledger:
             return
         self.begin([trial])
         self.fail(trial, failure)
+
+    def cut(self, parts: Sequence[Sequence[int]]) -> None:
+        """Trials, by number, have been cut into parts that train as one program each."""
+        self.request.setdefault("parts", []).extend({"trials": list(part), "decisions": []} for part in parts)
+        self._write()
+
+    def decide(self, number: int, decisions: Sequence[str]) -> None:
+        """Time has decided these in the part that a trial is in."""
+        (part,) = (part for part in self.request["parts"] if number in part["trials"])
+        part["decisions"] = list(decisions)
+        self._write()
 
     def say(self, line: str) -> None:
         self._open()

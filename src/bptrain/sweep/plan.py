@@ -15,14 +15,30 @@ from bptrain.errors import Problem, RequestError
 
 
 @dataclass(frozen=True)
+class Part:
+    """Trials that train as one program, by number in the order of their seats, and what time has decided there.
+
+    One by itself trains alone.
+    """
+
+    trials: tuple[int, ...]
+    decisions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Trial:
-    """One job of a sweep. `words` are the overrides that tell it from the others; one that has `begun` is there."""
+    """One job of a sweep. `words` are the overrides that tell it from the others; one that has `begun` is there.
+
+    One of a population that has been cut is in a `part`; one that has `finished` trains for the bits of others alone.
+    """
 
     number: int
     words: tuple[str, ...]
     config: Config
     settings: Settings
     begun: Path | None = None
+    part: Part | None = None
+    finished: bool = False
 
 
 def plan(words: list[str], config_dir: str | None = None, config_name: str | None = None) -> list[Trial]:

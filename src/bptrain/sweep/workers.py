@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from itertools import chain
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -19,7 +23,8 @@ from typing import Any
 from bptrain import interrupts
 from bptrain.errors import RunFailed
 from bptrain.sweep.ledger import Failure, Ledger
-from bptrain.sweep.plan import Trial
+from bptrain.sweep.parts import units
+from bptrain.sweep.plan import Part, Trial
 from bptrain.train.torch_import import import_torch
 
 PATIENCE = 10.0  # seconds that a worker has to leave after an interrupt; its runs write their summaries then
@@ -77,7 +82,8 @@ class _Worker:
         self.give(share)
 
     def give(self, share: Sequence[Trial]) -> None:
-        self.waiting, self.running = {trial.number: trial for trial in share}, dict[int, Trial]()
+        self.share, self.running = share, dict[int, Trial]()
+        self.waiting = {trial.number: trial for trial in share if not trial.finished}
         with suppress(OSError):  # it has died, which the next look at its connection tells
             self.connection.send(share)
 
@@ -92,6 +98,12 @@ class _Worker:
                 self.connection.send(ledger.path)
         elif what == "refuse":
             ledger.refuse(self.waiting.pop(of), more)
+        elif what == "cut":
+            part_of = {number: Part(tuple(part)) for part in more for number in part}
+            self.share = [replace(trial, part=part_of.get(trial.number, trial.part)) for trial in self.share]
+            ledger.cut(more)
+        elif what == "decide":
+            ledger.decide(of, more)
         elif what == "give up":
             self.over(more, ledger)
         else:
@@ -104,24 +116,25 @@ class _Worker:
         for trial in self.waiting.values():
             ledger.refuse(trial, failure)
 
-    def died(self, ledger: Ledger) -> list[Sequence[Trial]]:
+    def died(self, ledger: Ledger) -> list[list[Trial]]:
         """Puts its trials on record; returns those that others can run."""
         self.process.join()
         code = self.process.exitcode or 0
         how = signal.strsignal(-code) if code < 0 else f"exit code {code}"
         failure = Failure(RunFailed.exit_code, f"its process has died: {how}. Memory may have run out.")
-        waiting = list(self.waiting.values())
-        if not self.running and len(waiting) == 1:  # another would die of it too
+        left = units(trial for trial in self.share if trial.finished or trial.number in self.waiting)
+        if not self.running and len(left) == 1:  # another would die of it too
             self.over(failure, ledger)
             return []
         for trial in self.running.values():
             ledger.fail(trial, failure)
-        return [waiting] if self.running and waiting else [[trial] for trial in waiting]
+        return [list(chain.from_iterable(left))] if self.running and left else left
 
 
 def _serve(connection: Connection, executor: str) -> None:
     """What a process does: runs share after share until an empty one comes, or it is interrupted."""
     over = (KeyboardInterrupt, EOFError, BrokenPipeError, ConnectionResetError)  # the first process may have died
+    threading.Thread(target=_outlived, daemon=True).start()
     # A terminal's Ctrl-C reaches all processes, and the first ends the others then.
     with interrupts.handled(once=True), suppress(*over):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.SIGNALS)
@@ -133,6 +146,14 @@ def _serve(connection: Connection, executor: str) -> None:
             except Exception as error:
                 connection.send(("give up", None, Failure.of(error)))
             connection.send(None)
+
+
+def _outlived() -> None:
+    """Interrupts this process when the first one dies, which can't tell it then; its runs are free at once."""
+    first = multiprocessing.parent_process()
+    if first is not None:
+        first.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Remote:
@@ -156,6 +177,12 @@ class _Remote:
 
     def refuse(self, trial: Trial, failure: Failure) -> None:
         self.connection.send(("refuse", trial.number, failure))
+
+    def cut(self, parts: Sequence[Sequence[int]]) -> None:
+        self.connection.send(("cut", None, parts))
+
+    def decide(self, number: int, decisions: Sequence[str]) -> None:
+        self.connection.send(("decide", number, list(decisions)))
 
     def say(self, line: str) -> None:
         self.connection.send(("say", line, None))

@@ -55,11 +55,18 @@ def write(made: Checkpoint) -> dict[str, bytes]:
 def read(contents: Mapping[str, bytes]) -> Checkpoint:
     """What the files of a checkpoint hold, on the CPU. Damaged where they are not what was written."""
     try:
+        return _read(contents)
+    except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise Damaged(f"{STATE} is not that of a checkpoint.") from error
+
+
+def _read(contents: Mapping[str, bytes]) -> Checkpoint:
+    try:
         state = json.loads(contents[STATE])
         sums = state["checksums"]
         told = sums.pop(STATE)["sha256"]
     except KeyError as error:
-        raise Damaged(f"{STATE} is missing, or has no {error}.") from error
+        raise Damaged(f"{STATE} is missing or too large, or has no {error}.") from error
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise Damaged(f"{STATE} is no JSON of a checkpoint.") from error
     if _sha256(_canonical(state)) != told:
@@ -74,7 +81,7 @@ def read(contents: Mapping[str, bytes]) -> Checkpoint:
 
 def _tensors(name: str, contents: Mapping[str, bytes], sums: Mapping[str, Any]) -> dict[str, Tensor]:
     if name not in contents:
-        raise Damaged(f"{name} is missing.")
+        raise Damaged(f"{name} is missing, or larger than it can be.")
     whole = _sha256(contents[name]) == sums[name]["sha256"]
     try:
         tensors = load(contents[name])

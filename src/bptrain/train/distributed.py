@@ -76,9 +76,28 @@ class Ranks:
         dist.broadcast(values, 0)
         return values
 
-    def decides(self, yes: bool) -> bool:
-        """What the first rank says."""
-        return bool(self.first(torch.tensor(yes)))
+    def wait(self) -> None:
+        """Until all ranks are here."""
+        dist.barrier()
+
+    def generators(self, device: torch.device) -> dict[str, Tensor]:
+        """The states of the generators that the other ranks draw from, by name; each rank must call it."""
+        states = [("torch", torch.get_rng_state())]
+        if device.type == "cuda":
+            states.append(("device", torch.cuda.get_rng_state(device)))
+        found: dict[str, Tensor] = {}
+        for name, state in states:
+            each = [torch.empty_like(state) for _ in range(self.size)]
+            dist.all_gather(each, state)
+            found |= {f"{name} of rank {rank}": each[rank] for rank in range(1, self.size)}
+        return found
+
+    def restore(self, generators: dict[str, Tensor], device: torch.device) -> None:
+        """Has this rank draw on from where it was. KeyError where its state is not among them."""
+        if self.rank:
+            torch.set_rng_state(generators[f"torch of rank {self.rank}"])
+            if device.type == "cuda":
+                torch.cuda.set_rng_state(generators[f"device of rank {self.rank}"], device)
 
 
 def ranks_of(settings: Settings) -> Ranks | None:

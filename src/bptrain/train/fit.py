@@ -14,6 +14,7 @@ from bptrain.check.step import check_step
 from bptrain.errors import GradientsWrong, RunFailed
 from bptrain.train.engine import Eager
 from bptrain.train.evaluation import evaluate
+from bptrain.train.guard import CURE, ONCE, Guard, cure
 from bptrain.train.health import HealthMonitor
 from bptrain.train.loader import read_ahead
 from bptrain.train.order import batches, permutation
@@ -22,52 +23,72 @@ from bptrain.train.record import Checked, Evaluated, Finished, Health, Record, S
 from bptrain.train.run import Run
 
 DRAWN = "loss, gradients of the step and buffers, since each process draws dropout of its own"
-CURE = "Try a lower optimizer.lr, or fit.clip=1."
 
 
 def fit(run: Run) -> Iterator[Record]:
     """Trains until `fit.epochs`, `fit.patience` or the optimizer ends it; at every record the state is current.
 
-    A check that finds something wrong is yielded, then raised: GradientsWrong. RunFailed when the loss of any
-    part is not finite.
+    A check that finds something wrong is yielded, then raised: GradientsWrong. So is a step that is not finite, unless
+    `fit.on_nonfinite` lets training go on: RunFailed, as when the loss of another part is not finite.
     """
     settings, state = run.settings, run.state
-    groups = state.optimizer.param_groups
-    early, chosen, health = stopped(run), None, HealthMonitor(run)
+    early, chosen, health, guard = stopped(run), None, HealthMonitor(run), Guard(run)
     while state.epoch < settings.fit.epochs and not early:
         total = torch.zeros((), device=run.device) if state.total is None else state.total
         steps, measured = divided(steps_of(run, state.epoch), run.ranks), health.due(state.epoch)
+        step, spoiled = steps[-1], False
         for step in read_ahead(run.dataset.parts["train"].inputs, steps[state.within :]):
             state.current = False
+            if spoiled := guard.damaged():
+                break
             if state.within == measured:
                 health.begin()
-            lr, checked = groups[0]["lr"], None
+            lr, checked = state.optimizer.param_groups[0]["lr"], None
             if due(run, state.step):
                 checked = check(run, step, run.engine.step, compiled=not isinstance(run.engine, Eager))
-                if checked.loss is None:
+                if checked.loss is None and checked.report.finite:
                     state.current = True
                     yield checked
                     raise fault(checked)
                 loss = checked.loss
             else:
                 loss = run.engine.step(step)
+            if spoiled := guard.broken(loss):
+                break
+            assert loss is not None
             if state.within == measured:
                 health.end()
             state.schedule.step()
             total = total + loss  # in the dtype of the loss
-            state.total, state.lr = total, lr
+            state.total, state.lr, state.row = total, lr, 0
             state.step, state.within = state.step + 1, state.within + 1
+            if state.step <= guard.told:  # it was made before
+                continue
             state.current = True
             if checked is not None:
                 yield checked
                 if not checked.report.ok:
                     raise fault(checked)
-            if run.engine.chosen is not None and run.engine.chosen is not chosen:
+            if run.engine.chosen is not None and chosen is None:
                 yield (chosen := run.engine.chosen)
             yield Stepped(state.epoch + 1, state.step, sum(map(len, whole(step))), loss, lr)
-        evaluated, early = end_epoch(run, total / len(steps), health)
-        if evaluated is not None:
-            yield evaluated
+        else:
+            spoiled = guard.damaged(last=True)
+        if spoiled:
+            found = guard.back(step)
+            if found is not None:
+                state.current = True
+                yield found
+                if settings.fit.on_nonfinite == "stop":
+                    raise RunFailed(f"{found.text} {cure(found)}")
+                if found.what is not ONCE:
+                    guard.leave_out()
+            continue
+        evaluated, early = end_epoch(run, total / (len(steps) - state.left_out), health)
+        if state.epoch > guard.epochs:
+            state.current = True
+            if evaluated is not None:
+                yield evaluated
     yield finish(run, early)
 
 
@@ -78,11 +99,10 @@ def end_epoch(run: Run, train_loss: Tensor, health: HealthMonitor) -> tuple[Eval
     """
     settings, state = run.settings.fit, run.state
     state.current = False
-    state.epoch, state.within, state.total = state.epoch + 1, 0, None
+    state.epoch, state.within, state.total, state.left_out = state.epoch + 1, 0, None, 0
     evaluated = None
     if not state.epoch % settings.evaluate or state.epoch == settings.epochs or stopped(run):
         evaluated = _evaluate(run, *health.read(train_loss))
-    state.current = True
     return evaluated, stopped(run)
 
 
@@ -146,7 +166,7 @@ def fault(checked: Checked) -> GradientsWrong | RunFailed:
         return GradientsWrong((f"step {step + 1}: " if step else "") + checked.report.summary())
     if step == 0:
         return RunFailed("the loss is not finite at the start: look at the data and the settings of the model.")
-    return RunFailed(f"step {step}: the loss is not finite: training diverged. {CURE}")
+    return RunFailed(f"step {step}: the loss is not finite. Training diverged. {CURE}")
 
 
 def steps_of(run: Run, epoch: int) -> list[list[Tensor]]:
@@ -191,5 +211,5 @@ def _scores(run: Run, part: str, epoch: int) -> Scores:
 def _finite(part: str, loss: float, epoch: int) -> float:
     """The loss of a part after an epoch; RunFailed when it is none."""
     if not math.isfinite(loss):
-        raise RunFailed(f"epoch {epoch}: the {part} loss is {loss}: training diverged. {CURE}")
+        raise RunFailed(f"epoch {epoch}: the {part} loss is {loss}. Training diverged. {CURE}")
     return loss

@@ -39,6 +39,8 @@ class Member:
             raise Untraceable(
                 f"{run.settings.optimizer.name} has no step for stacked networks, or not with its options"
             )
+        if run.settings.fit.on_nonfinite != "stop":
+            raise Untraceable(f"fit.on_nonfinite={run.settings.fit.on_nonfinite} goes back by itself")
         if run.device.type != "cpu":
             raise Untraceable("populations are trained on a CPU")
         if not isinstance(run.dataset.parts["train"].inputs, Tensor):

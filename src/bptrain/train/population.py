@@ -17,11 +17,11 @@ from torch.utils._pytree import tree_unflatten
 
 from bptrain import interrupts
 from bptrain.errors import BptrainError
-from bptrain.train.choice import GAIN
+from bptrain.train.decisions import Decisions
 from bptrain.train.fit import check, due, end_epoch, fault, finish
 from bptrain.train.member import Member
 from bptrain.train.order import batches
-from bptrain.train.program import Program, Untraceable
+from bptrain.train.program import Program
 from bptrain.train.record import Chosen, Record, Stepped
 from bptrain.train.step import Lasting, Passing, flat
 
@@ -40,18 +40,25 @@ class Population:
 
     `inputs` and `targets` are the training parts of all, one after the other. A member that is through leaves its
     seat; the program goes on with the seat, and one for fewer is made when half of them are empty. `programs` are those
-    that populations of the same kind have made before, and is added to; so many `share` them, this one counted.
+    that populations of the same kind have made before, and is added to; so many `share` them, this one counted. What
+    time decides goes to `decisions`: with those of the same members before, and no programs, the bits are the same.
     """
 
     def __init__(
-        self, members: Sequence[Member], inputs: Tensor, targets: Tensor, programs: Programs, share: int = 1
+        self,
+        members: Sequence[Member],
+        inputs: Tensor,
+        targets: Tensor,
+        programs: Programs,
+        share: int = 1,
+        decisions: Decisions | None = None,
     ) -> None:
-        self.share = share
+        self.share, self.decisions = share, Decisions() if decisions is None else decisions
         self.members, self.inputs, self.targets = list(members), inputs, targets
         self.programs, self.turns = programs, False
         self.fixed = members[0].run.settings.fit.deterministic  # nothing that is measured decides
         self._stack()
-        self.chosen: Chosen | None = Chosen(0, "population", f"{self.size} networks stacked", {})
+        self.chosen: Chosen | None = None
 
     def _stack(self) -> None:
         """Seats the members; their tensors become parts of the stacked ones."""
@@ -67,7 +74,9 @@ class Population:
 
     def fit(self) -> Events:
         """As `bptrain.train.fit` of each member; an error is the end of one, and touches no other."""
-        epoch = 0
+        epoch, chosen = 0, Chosen(0, "population", f"{self.size} networks stacked", {})
+        for member in self.members:
+            yield member, chosen  # before any checkpoint, so that none goes on alone without its being said
         while self.members:
             yield from self._epoch(epoch)
             epoch += 1
@@ -142,6 +151,7 @@ class Population:
         torch.set_rng_state(state.generator.get_state())  # what is drawn in an evaluation is drawn from there
         try:
             evaluated, early = end_epoch(member.run, loss, member.health)
+            state.current = True
             if evaluated is not None:
                 yield member, evaluated
             if early or state.epoch == member.run.settings.fit.epochs:
@@ -188,6 +198,8 @@ class Population:
         program = self.programs.get((self.size, len(self.inputs), sizes))
         if program is None:
             program = self._trace(sizes, Passing(self.inputs, self.targets, rows, numbers, noise))
+        if not any(of == sizes for of, _ in self.times):  # its first call here
+            self.decisions.begin(program)
         start = time.perf_counter()
         (losses,) = program.run([self.inputs, self.targets, *rows, numbers, *noise, *self.tensors])
         times = self.times.setdefault((sizes, program.compiled), [])
@@ -223,26 +235,16 @@ class Population:
 
         Where a stacked step then takes longer than those of the networks one by one, they take turns from now on.
         """
-        run, whole = max((m.run for m in self.members), key=lambda run: run.total_steps), self.members[0].sizes
-        calls = run.total_steps if sizes == whole else run.settings.fit.epochs
-        left, how = calls * self.share * seconds * (1 - step / run.total_steps), ""
+        run, member = max((m.run for m in self.members), key=lambda run: run.total_steps), self.members[0]
+        whole = sizes == member.sizes
+        calls = run.total_steps if whole else run.settings.fit.epochs
+        left = calls * self.share * seconds * (1 - step / run.total_steps)
+        own = [r[self.seats[member.number]] - member.offset for r in rows]
         figures = {"stacked": seconds / self.size}
-        if not program.compiled and left * GAIN >= program.expected():
-            try:
-                program.compile()
-                how = f"compiled in {program.seconds:.1f} s"
-                figures |= {"compiling": program.seconds}
-            except Untraceable as error:
-                how = f"that can't be compiled: {error}"
-        if sizes == whole and not (program.compiled and how):
-            member = self.members[0]
-            alone = member.seconds([r[self.seats[member.number]] - member.offset for r in rows], CALLS)
-            figures |= {"alone": alone}
-            self.turns = seconds / self.size > alone
-            if self.turns:
-                how = f"but take turns: {alone * 1e3:.2f} ms a step alone, {seconds / self.size * 1e3:.2f} ms stacked"
+        alone = (lambda: member.seconds(own, CALLS)) if whole else None
+        self.turns, how = self.decisions.decide(program, left, figures, alone)
         if how:
-            self.chosen = Chosen(step + 1, "population", f"{self.size} networks stacked, {how}", figures)
+            self.chosen = Chosen(step + 1, "population", f"{self.size} networks stacked{how}", figures)
 
     def _check(self, checked: list[Member], rows: Rows, numbers: Tensor) -> Generator[Event, None, Tensor]:
         """Makes a step of all, and compares that of some with the reference; the mean losses (seats,)."""

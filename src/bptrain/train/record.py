@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bptrain.check.step_report import StepReport
+    from bptrain.train.nonfinite import Origin
+    from bptrain.train.state import Snapshot
 
 Scores = dict[str, float]  # 'loss' and each metric by name
 
@@ -96,4 +98,28 @@ class Finished:
     early: str  # why it stopped before fit.epochs, if it did
 
 
-Record = Checked | Chosen | Stepped | Evaluated | Finished
+@dataclass(frozen=True)
+class NonFinite:
+    """The step after `step` others is not finite, in the epoch after `epoch` others; `what` of it, and from where.
+
+    `before` is the state before it, from which it can be made again, and `best` the best one then.
+    """
+
+    step: int
+    epoch: int
+    what: str
+    origin: Origin
+    before: Snapshot
+    best: Snapshot | None = None
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        rows, more = self.origin.rows[:8], len(self.origin.rows) - 8
+        named = ", ".join(map(str, rows)) + (f" and {more} more" if more > 0 else "")
+        call = f" It begins with {self.origin.call}." if self.origin.call else ""
+        by = f" Rows of the training part: {named}." if rows else ""
+        return f"step {self.step + 1} of epoch {self.epoch + 1}: {self.what}.{call}{by}"
+
+
+Record = Checked | Chosen | Stepped | Evaluated | NonFinite | Finished

@@ -49,6 +49,13 @@ def truncates(settings: Settings) -> None:
     raise RequestError(Problem("fit.tbptt", what, "Write null, or model=rnn, gru or lstm with bidirectional=false."))
 
 
+def goes_back_alone(settings: Settings) -> None:
+    """RequestError when several processes should leave out a step that is not finite."""
+    if settings.fit.on_nonfinite != "stop":
+        what = f"{settings.fit.on_nonfinite} goes back to an earlier state, which several processes can't do together."
+        raise RequestError(Problem("fit.on_nonfinite", what, "Write stop, or start it without torchrun."))
+
+
 def graph_has_a_gpu(settings: Settings, device: torch.device) -> None:
     """RequestError when steps are to be CUDA graphs, and the run is on another device."""
     if settings.fit.engine == "graph" and device.type != "cuda":

@@ -29,6 +29,7 @@ from bptrain.train.requirements import (
     batches_add_up,
     batches_suit_batch_norm,
     forward_once,
+    goes_back_alone,
     graph_has_a_gpu,
     search_is_free,
     truncates,
@@ -103,6 +104,9 @@ def build(settings: Settings, dataset: Dataset | None = None) -> Run:
     with _collected(problems):
         if ranks is not None:
             divisible(settings)
+    with _collected(problems):
+        if ranks is not None:
+            goes_back_alone(settings)
     with _collected(problems):
         search_is_free(settings)
     with _collected(problems):

@@ -55,6 +55,8 @@ class State:
     within: int = 0  # steps made in this epoch
     total: Tensor | None = None  # () the sum of their losses
     lr: float = math.nan  # of the last of them
+    left_out: int = 0  # steps of this epoch that were not made, since they were not finite
+    row: int = 0  # of these so many without another one between
     health: dict[str, Any] = field(default_factory=dict)  # what its monitor knows of earlier epochs
     current: bool = True
     score: tuple[float, float] = (math.inf, math.inf)
@@ -77,6 +79,16 @@ class State:
         self.best = self.snapshot(others=False)
         return True
 
+    @torch.no_grad()
+    def finite(self) -> bool:
+        """Whether all parameters are, and no buffer is NaN; one that holds a mask can be infinite."""
+        parameters: list[Tensor] = list(self.model.parameters())
+        norms = torch.stack([norm.float() for norm in torch._foreach_norm(parameters)])
+        # That of finite numbers can overflow.
+        if not math.isfinite(norms.sum().item()) and not all(p.isfinite().all() for p in parameters):
+            return False
+        return not any(b.isnan().any() for b in self.model.buffers() if b.is_floating_point())
+
     def snapshot(self, others: bool = True) -> Snapshot:
         """A copy of the state, on the device where it is; `others` with Python's and NumPy's generators, which take as
         long as all else of a small network."""
@@ -87,6 +99,7 @@ class State:
             "within": self.within,
             "total": _plain(self.total, "total", tensors),
             "lr": self.lr,
+            "left_out": [self.left_out, self.row],
             "health": _plain(self.health, "health", tensors),
             "best": {"score": self.score, "epoch": self.best_epoch, "step": self.best_step, "stale": self.stale},
             "optimizer": _plain(self.optimizer.state_dict(), "", tensors),
@@ -116,6 +129,7 @@ class State:
                     kept[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         self.schedule.load_state_dict(rest["scheduler"])
         self.epoch, self.step, self.within, self.lr = (rest[key] for key in ("epoch", "step", "within", "lr"))
+        self.left_out, self.row = rest["left_out"]
         device = next(self.model.parameters()).device
         total = rebuilt(rest["total"], snapshot.optimizer)
         self.total = None if total is None else total.to(device)

@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+from disks import Crash, Crashing
 
 from bptrain import files
 from bptrain.errors import RunFailed
@@ -11,44 +12,29 @@ from bptrain.errors import RunFailed
 OLD, NEW = {"a": b"old a", "b": b"old b"}, {"a": b"new a", "c": b"new c"}
 
 
+def crash(function, path, content, disk):
+    """Has a call end in the middle, as by a crash."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "disk", disk)
+        with pytest.raises(Crash):
+            function(path, content)
+
+
 def contents(path):
     return {file.name: file.read_bytes() for file in path.iterdir()}
 
 
-class Crash(BaseException):
-    """The end of the process: nothing that is written after it happens."""
-
-
-def crash_at(monkeypatch, name, call):
-    """The `call`-th os.<name> in files does not happen, and ends the process."""
-    calls, real = [], getattr(os, name)
-
-    def counted(*arguments):
-        calls.append(arguments)
-        if len(calls) == call:
-            raise Crash
-        return real(*arguments)
-
-    monkeypatch.setattr(files.os, name, counted)
-
-
-CRASHES = [*(("rename", call) for call in (1, 2)), *(("fsync", call) for call in range(1, 5))]
+CRASHES = [*(("replace", call) for call in (1, 2)), *(("fsync", call) for call in range(1, 5))]
 
 
 @pytest.mark.parametrize(("name", "call"), CRASHES)
 def test_a_whole_copy_survives_a_crash_at_any_step_and_the_next_call_goes_through(tmp_path, name, call):
     path = tmp_path / "last"
     files.replace_directory(path, OLD)
-    with pytest.MonkeyPatch.context() as patch:
-        crash_at(patch, name, call)
-        with pytest.raises(Crash):
-            files.replace_directory(path, NEW)
+    crash(files.replace_directory, path, NEW, Crashing(call, name))
     copies = [contents(found) for found in tmp_path.iterdir()]
     assert OLD in copies or NEW in copies
-    with pytest.MonkeyPatch.context() as patch:
-        crash_at(patch, "fsync", 1)  # a second crash, before anything new is whole
-        with pytest.raises(Crash):
-            files.replace_directory(path, NEW)
+    crash(files.replace_directory, path, NEW, Crashing(1, "fsync"))  # a second one, before anything new is whole
     assert contents(path) in (OLD, NEW)
     files.replace_directory(path, NEW)
     assert contents(path) == NEW
@@ -75,10 +61,7 @@ def test_the_old_copy_goes_only_when_the_new_name_is_on_the_disk(tmp_path, monke
 def test_a_file_is_old_or_new_after_a_crash(tmp_path):
     path = tmp_path / "summary.json"
     files.write(path, "old")
-    with pytest.MonkeyPatch.context() as patch:
-        crash_at(patch, "replace", 1)
-        with pytest.raises(Crash):
-            files.write(path, "new")
+    crash(files.write, path, "new", Crashing(1, "replace"))
     assert path.read_text() == "old"
     files.write(path, "new")
     assert path.read_text() == "new"
