@@ -248,3 +248,17 @@ def test_metrics_that_have_lost_lines_are_no_metrics_to_go_on_with(folder, capsy
     (run / "metrics.jsonl").write_text("")
     assert main(["resume", str(run), "fit.epochs=3"]) == 1
     assert "metrics.jsonl has 0 bytes, and had" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("scheduler", ["constant", "cosine"])
+def test_an_option_that_may_change_takes_effect(folder, scheduler):
+    words = ["--quiet", *IRIS[:-1], f"scheduler={scheduler}", "optimizer=sgd", "optimizer.lr=0.1", "name=tiny"]
+    assert main(words) == 0
+    (path,) = (folder / "outputs" / "tiny").iterdir()
+    changed = ["optimizer.lr=0.2", "optimizer.momentum=0.5", "fit.epochs=6"]
+    assert main(["--quiet", "resume", str(path), *changed, "resume.allow=[optimizer.lr,optimizer.momentum]"]) == 0
+    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    last = [line["lr"] for line in lines if line["split"] == "train"][-1]
+    assert last == 0.2 if scheduler == "constant" else 0 < last < 0.2
+    state = json.loads((path / "checkpoints" / "last" / "state.json").read_text())
+    assert state["optimizer"]["param_groups"][0]["momentum"] == 0.5

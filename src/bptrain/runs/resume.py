@@ -55,6 +55,7 @@ def resumed(directory: RunDirectory, words: Sequence[str] = ()) -> Resumed:
     if changed := {name: text for name, text in changes(lock, now).items() if name not in allowed}:
         cure = "Write {}={} to go on with other bits."
         raise RequestError([Problem("resume", text, cure.format(ALLOW, name)) for name, text in changed.items()])
+    base, options = run.state.schedule.base, [dict(group) for group in run.state.optimizer.param_groups]
     damaged = []
     for folder, contents in directory.read_checkpoints("last", largest(run)):
         try:
@@ -71,10 +72,20 @@ def resumed(directory: RunDirectory, words: Sequence[str] = ()) -> Resumed:
             said = next(iter(str(error).splitlines()), type(error).__name__)
             damaged.append(f"{folder}: does not belong to this run: {said}")
         else:
+            _take_up(run, [name.removeprefix("optimizer.") for name in allowed], base, options)
             return Resumed(run, config, made.progress, tuple(damaged))
     if damaged:
         raise RequestError([Problem(text, "", "There is no other checkpoint.") for text in damaged])
     return Resumed(run if run.ranks is None else build(settings), config, None, ())
+
+
+def _take_up(run: Run, names: list[str], base: list[float], options: list[dict[str, Any]]) -> None:
+    """Gives the optimizer the options of such names that its config has now: a checkpoint has those of before."""
+    for group, now in zip(run.state.optimizer.param_groups, options, strict=True):
+        group.update({name: now[name] for name in names if name in now and name != "params"})
+    if "lr" in names:
+        run.state.schedule.base = base
+        run.state.schedule.step(0)  # sets what is due with that
 
 
 def _require_ranks(directory: RunDirectory, before: Any, settings: Settings) -> None:
