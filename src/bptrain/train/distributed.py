@@ -173,7 +173,7 @@ def _first_has_ended() -> bool:
     try:
         dist.irecv(torch.empty(1), src=0).wait(PATIENCE)  # type: ignore[union-attr] # nothing comes: it fails at its end
     except RuntimeError as error:
-        return "closed" in str(error)
+        return "by peer" in str(error)  # closed, or reset
     return False
 
 
