@@ -58,13 +58,12 @@ class Guard:
 
         Keeps a copy of the state when one is due.
         """
-        state, start = self.run.state, time.perf_counter()
-        if self.run.ranks is not None:
+        start = time.perf_counter()
+        if (self.until is None and start < self.next and not last) or self.run.ranks is not None:
             return False
+        state = self.run.state
         self.made, self.what = state.step, "its weights are not finite"
         if self.until is None:
-            if not last and start < self.next:
-                return False
             if not state.finite():
                 if self.copy is None:
                     what = "the weights are not finite before it, so that nothing can be learned."
@@ -83,9 +82,9 @@ class Guard:
 
     def broken(self, loss: Tensor | None) -> bool:
         """After each step, which has not been counted yet: whether it is not fine. None is a loss that is not."""
-        state = self.run.state
         if loss is not None and self.until is None and (not self.reads or math.isfinite(loss.item())):
             return False
+        state = self.run.state
         self.made, self.what = state.step + 1, "its loss is not finite"
         if loss is None or not math.isfinite(loss.item()):
             return True
