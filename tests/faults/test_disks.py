@@ -79,7 +79,7 @@ def fails(folder, expected, disk):
 def test_a_run_survives_a_full_disk_at_some_operations(folder, whole, for_ever):
     expected, count = whole
     assert count > 60
-    for at in range(1 + for_ever, count + 1, 11):
+    for at in range(1 + for_ever, count + 1, 17):
         fails(folder, expected, Failing(at, errno.ENOSPC, for_ever))
 
 
@@ -93,7 +93,7 @@ def test_a_run_survives_each_error_at_each_operation(folder, whole, code, for_ev
 
 
 @pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
-@pytest.mark.parametrize("every", [pytest.param(4, id="some"), pytest.param(1, id="each", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [pytest.param(9, id="some"), pytest.param(1, id="each", marks=pytest.mark.slow)])
 def test_a_run_survives_a_sync_that_fails(folder, whole, every, for_ever):
     expected, _ = whole
     at, failed = 1 - every, True

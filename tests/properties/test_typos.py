@@ -66,7 +66,7 @@ def of_choices(settings, prefix=""):
             yield from of_choices(value, f"{prefix}{field.name}.")
 
 
-@pytest.mark.parametrize("count", [200, pytest.param(2_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [100, pytest.param(2_000, marks=pytest.mark.slow)])
 def test_at_least_95_of_100_slips_of_one_letter_are_told_with_what_was_meant(count):
     config = compose([])
     cases = {"keys": of_keys(config.resolved), "groups": of_groups(), "options": of_options()}
